@@ -1,0 +1,1 @@
+"""Made-to-measure models."""

@@ -1,0 +1,164 @@
+"""Errors, sorted by whose move it is next. The only table of exit codes and HTTP statuses stands here.
+
+Plug-ins raise plain errors; `boundary` turns what they raise into a `PluginError` that names them.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class SartorError(Exception):
+    """What was tried, what is wrong, what to do: the same text on the CLI, over HTTP and in the console.
+
+    `code` is a stable word for machines, `param` names the offending field if there is one.
+    """
+
+    exit_code = 1
+    http_status = 500
+    error_type = "server_error"
+
+    def __init__(self, message: str, *, code: str = "error", param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+    def envelope(self) -> dict[str, dict[str, str | None]]:
+        """The error in OpenAI's wire form."""
+        return {"error": {"message": self.message, "type": self.error_type, "param": self.param, "code": self.code}}
+
+
+class AskError(SartorError):
+    """The asker's move: the request, file or setting is wrong."""
+
+    exit_code = 2
+    http_status = 400
+    error_type = "invalid_request_error"
+
+
+class NotFoundError(AskError):
+    """The asker named something that is not there; the message lists what is."""
+
+    exit_code = 4
+    http_status = 404
+
+
+class ConflictError(AskError):
+    """Somebody else was first: read again, then repeat."""
+
+    exit_code = 5
+    http_status = 409
+
+
+class TooLargeError(AskError):
+    """The request is over a stated limit."""
+
+    http_status = 413
+
+
+class MissingExtraError(AskError):
+    """An optional part is not installed; the message has the install line."""
+
+    exit_code = 3
+    http_status = 501
+
+
+class RefusedError(SartorError):
+    """A gate, a limit or a licence says no, and says why."""
+
+    exit_code = 7
+    http_status = 403
+    error_type = "refused"
+
+
+class StoreError(SartorError):
+    """The store's move: disk full, read-only, damaged, or out of reach. Nothing stored before is lost."""
+
+    http_status = 507
+
+
+class UpstreamError(SartorError):
+    """Somebody else's server or package index failed; `retryable` says whether asking again can help."""
+
+    http_status = 502
+    exit_code = 75
+
+    def __init__(self, message: str, *, retryable: bool, code: str = "upstream_error") -> None:
+        super().__init__(message, code=code)
+        self.retryable = retryable
+
+
+class PluginError(SartorError):
+    """A plug-in failed in a way that it did not explain."""
+
+    def __init__(self, shelf: str, name: str, cause: BaseException) -> None:
+        super().__init__(f"{shelf} plug-in '{name}' failed: {type(cause).__name__}: {cause}", code="plugin_error")
+        self.shelf = shelf
+        self.name = name
+
+
+@contextmanager
+def boundary(shelf: str, name: str) -> Iterator[None]:
+    """Name the plug-in that failed; errors that already speak to the user pass unchanged."""
+    try:
+        yield
+    except SartorError:
+        raise
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or "a package", f"{shelf} plug-in '{name}'") from error
+    except Exception as error:
+        raise PluginError(shelf, name, error) from error
+
+
+EXTRAS = {
+    "model2vec": "static",
+    "tokenizers": "static",
+    "torch": "train",
+    "transformers": "train",
+    "peft": "train",
+    "accelerate": "train",
+    "cleanlab": "train",
+    "skeletoken": "train",
+    "psycopg": "postgres",
+    "s3fs": "s3",
+    "presidio_analyzer": "pii",
+    "simple_icd_10_cm": "demo",
+}
+"""Import name of an optional package -> the extra that brings it."""
+
+
+def missing_extra(module: str, wanted_by: str) -> MissingExtraError:
+    """The error for an optional package that is not installed, with the exact line that installs it."""
+    top = module.split(".")[0]
+    extra = EXTRAS.get(top)
+    line = f"pip install 'sartor[{extra}]'" if extra else f"pip install {top}"
+    return MissingExtraError(
+        f"{wanted_by} needs the package '{top}', which is not installed. Run: {line}", code="missing_extra"
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest in spelling, if any is close."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def unknown(
+    what: str, name: str, known: Iterable[str], *, param: str | None = None, code: str | None = None
+) -> NotFoundError:
+    """The error for a name that is not known: it lists the known ones, the nearest first.
+
+    Args:
+        what: what kind of thing was asked for, as a noun ("recipe", "model").
+        known: all names that would have worked; at most 20 are listed.
+    """
+    names = sorted(known)
+    near = nearest(name, names)
+    hint = f" Did you mean '{near}'?" if near else ""
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return NotFoundError(
+        f"There is no {what} '{name}'.{hint} Known: {listed or 'none'}.",
+        code=code or f"{what.replace(' ', '_')}_not_found",
+        param=param,
+    )

@@ -1,0 +1,100 @@
+"""The one call that every model answers: a linear model, an encoder, a giant, a recorded answer, a person, a cascade.
+
+Batch first: evaluation works on batches, servers gather single requests into batches.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One input to answer."""
+
+    text: str
+    """The input as models see it (the task's template filled)."""
+    id: str = ""
+    """Row id in batch work, exchange id behind a server."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Named input columns, where the caller gave them."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Other columns of the row: recorded answers are found here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer consumed."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One model that was asked on the way to an answer; all of them are kept, thrown-away answers too."""
+
+    served_by: str
+    output: str | None
+    usage: Usage
+    cost: float
+    """Money that this hop alone cost."""
+    confidence: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer and how it came about."""
+
+    output: str | None
+    """The label; None where nobody here could answer (e.g. a giant that gave no valid label)."""
+    served_by: str
+    """Digest of the variant, or the name of what answered."""
+    decision: Literal["answer", "escalate"] = "answer"
+    """`escalate`: the value function would rather pay for someone else's answer; `output` is then the best guess."""
+    probabilities: Floats | None = None
+    """(labels,) calibrated, in the order of the task's labels; None where the model gives none."""
+    confidence: float | None = None
+    """Probability of `output` being right, where it is known."""
+    expected_cost: float | None = None
+    """Expected money lost by the decision taken, under the task's value function."""
+    out_of_scope: float | None = None
+    """Higher means less like anything in training; thresholds are the variant's own."""
+    usage: Usage = field(default_factory=Usage)
+    cost: float = 0.0
+    """Money that serving this answer cost, over all hops."""
+    hops: tuple[Hop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer; the last one carries the whole prediction."""
+
+    text: str
+    final: Prediction | None = None
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that answers requests."""
+
+    async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """One prediction per request, in order."""
+        ...
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer to one request in pieces; a classifier yields one chunk."""
+        ...
+
+
+async def one_chunk(predictor: Predictor, request: Request) -> AsyncIterator[Chunk]:
+    """The stream of a predictor that answers all at once."""
+    (answer,) = await predictor.predict([request])
+    yield Chunk(text=answer.output or "", final=answer)

@@ -1,0 +1,184 @@
+"""The contract of a task, as one YAML file says it and the ledger keeps it. Unknown keys are refused."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from sartor.core.value import Value
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,127}$")
+
+
+class Section(BaseModel):
+    """A part of the task file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Pick(BaseModel):
+    """A plug-in by name (`use`) with its settings beside it; the plug-in's own Params check them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All keys but `use`."""
+        return dict(self.model_extra or {})
+
+
+class SourcePick(Pick):
+    """A source of rows, with what the project must know about any source."""
+
+    licence: str = ""
+    """Licence of these rows: `owned`, or a name of `core.licence`. Empty counts as unknown."""
+    split: Literal["train", "validation", "test"] | None = None
+    """The split that all its rows belong to; None: divided by `data.split`."""
+
+
+class InputSpec(Section):
+    """How the input is read, from rows and from chat messages."""
+
+    columns: tuple[str, ...] = ("text",)
+    template: str = ""
+    """Text that models see, with {column} places; empty: the columns joined by line breaks."""
+    chat: Literal["last_user", "all_user", "json"] = "last_user"
+    """From a chat: the last user message; all user messages joined; or the last one read as a JSON object of columns."""
+
+    def render(self, inputs: Mapping[str, str]) -> str:
+        """The text of one input."""
+        if not self.template:
+            return "\n".join(inputs.get(c, "") for c in self.columns)
+        return re.sub(r"\{(\w+)\}", lambda m: inputs.get(m[1], ""), self.template)
+
+
+class SplitSpec(Section):
+    """How rows are divided where the source does not say."""
+
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    column: str | None = None
+    """Column that already says train, validation or test; empty cells are divided by the shares above."""
+    by_time: bool = False
+    """The newest rows are the test rows (needs `time`)."""
+
+
+class DataSpec(Section):
+    """Where rows come from and what is done to them."""
+
+    sources: Annotated[tuple[SourcePick, ...], Field(min_length=1)]
+    label: str = "label"
+    group: str | None = None
+    time: str | None = None
+    levels: tuple[str, ...] = ()
+    """Columns with the broader classes of the label, nearest first."""
+    slices: tuple[str, ...] = ()
+    """Columns whose values are inspected apart."""
+    curate: tuple[Pick, ...] = (Pick(use="normalise"), Pick(use="duplicates"), Pick(use="conflicts"))
+    split: SplitSpec = SplitSpec()
+    on_leak: Literal["stop", "drop_train"] = "stop"
+    edits: tuple[str, ...] = ()
+    """Ids of quarantined rows that a person put back (written by `sartor data restore`)."""
+
+
+class Candidate(Section):
+    """One way to make a variant."""
+
+    recipe: str
+    base: str | None = None
+    name: str = ""
+    """Name by which `of` refers to it; default recipe, or recipe:base."""
+    size: Literal["small", "medium", "large"] = "medium"
+    params: dict[str, Any] = Field(default_factory=dict)
+    of: tuple[str, ...] = ()
+    """Names of the candidates that this one is mixed from (blend)."""
+    value_weights: bool = False
+    """Weigh training examples by what getting them wrong costs. To be measured, not assumed."""
+
+    @property
+    def title(self) -> str:
+        """The name, or the default one."""
+        return self.name or (f"{self.recipe}:{self.base}" if self.base else self.recipe)
+
+
+class Incumbent(Section):
+    """What answers today, and stands beside every candidate."""
+
+    kind: Literal["none", "person", "recorded", "live", "rule"] = "live"
+    """`live` falls back to `person` where the value function names one, else to the most frequent label."""
+    column: str | None = None
+    """Column of recorded answers (kind `recorded`)."""
+    model: str | None = None
+    """Hosted model whose price the recorded answers carry (a base of the catalogue)."""
+    label: str | None = None
+    """The answer that the rule always gives (kind `rule`); default the most frequent label."""
+
+
+class Gate(Section):
+    """What a release must show. Margins are in money per request unless said otherwise."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """The value difference to the incumbent must be better than minus this much money per request."""
+    guards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 0.01})
+    """Metric -> how much worse than the incumbent it may be (non-inferiority margin in the metric's unit)."""
+    slice_margin: float = 0.05
+    """A slice may not be significantly worse than the incumbent by more than this much accuracy."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    max_calibration_error: float = 0.1
+    max_latency_ms: float | None = None
+    max_unit_cost: float | None = None
+    """Money per request that serving may cost."""
+    allow_licences: tuple[str, ...] = ()
+    """Unknown licences, and obligations such as no_commercial, that the owner accepts by name."""
+    floor: str = "linear"
+    """Candidate that counts as the floor; a dearer one must beat it in money to be preferred."""
+
+
+class Task(Section):
+    """Everything that Sartor has to know about one narrow, repeated piece of work."""
+
+    name: str
+    kind: Literal["classify"] = "classify"
+    description: str = ""
+    input: InputSpec = InputSpec()
+    labels: tuple[str, ...] = ()
+    """Empty: the labels that the training rows have."""
+    data: DataSpec
+    value: Value = Value()
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)] = (Candidate(recipe="linear"),)
+    incumbent: Incumbent = Incumbent()
+    gate: Gate = Gate()
+    fallback: str | None = None
+    """Answer that goes out where the value function says escalate and nobody can be asked."""
+    seed: int = 0
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits(cls, name: str) -> str:
+        if not NAME.match(name):
+            raise ValueError("a task name is 1 to 128 of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")
+        return name
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> "Task":
+        titles = [c.title for c in self.candidates]
+        doubles = sorted({t for t in titles if titles.count(t) > 1})
+        if doubles:
+            raise ValueError(f"two candidates are both called {doubles[0]!r}: give one of them a 'name'")
+        for candidate in self.candidates:
+            for part in candidate.of:
+                if part not in titles:
+                    raise ValueError(
+                        f"candidate {candidate.title!r} is mixed of {part!r}, which is none of {', '.join(titles)}"
+                    )
+        return self
+
+    def body(self) -> dict[str, Any]:
+        """The contract as JSON, defaults included."""
+        loaded: dict[str, Any] = json.loads(self.model_dump_json())
+        return loaded

@@ -1,0 +1,1 @@
+"""Source and curate data: sources, curators, splits, snapshots."""

@@ -1,0 +1,1 @@
+"""Inspect: metrics, statistics, gates, the report."""

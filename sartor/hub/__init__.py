@@ -1,0 +1,1 @@
+"""Source models: the catalogue of bases, fetching and verifying them."""

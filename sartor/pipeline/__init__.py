@@ -1,0 +1,1 @@
+"""Turn the wheel: one file per verb, the memo."""

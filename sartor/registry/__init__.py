@@ -1,0 +1,1 @@
+"""Stock: versions of variants, lineage, signing."""

@@ -1,0 +1,1 @@
+"""Turn variants into predictors."""

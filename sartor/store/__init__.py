@@ -1,0 +1,1 @@
+"""The warehouse: ledger of records and pointers, vault of files."""

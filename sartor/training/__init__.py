@@ -1,0 +1,1 @@
+"""Make variants: recipes and calibration."""

@@ -1,0 +1,1 @@
+"""Ways to make a variant, one file a recipe."""
