@@ -1,0 +1,79 @@
+"""What a recipe is given and what it hands back. Recipes know nothing of stores, tasks or servers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sartor.core.errors import AskError
+from sartor.core.predict import Floats
+from sartor.core.progress import Progress, silent
+from sartor.core.rows import Hierarchy
+
+Ints = npt.NDArray[np.integer]
+Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+"""Texts -> (texts, d) L2-normalised embeddings of the frozen base; the caller caches them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """An already made variant that a blend mixes."""
+
+    title: str
+    digest: str
+    validation: Floats
+    """(validation rows, labels) its calibrated probabilities."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a recipe may use, and the folder that it fills."""
+
+    labels: tuple[str, ...]
+    train_texts: Sequence[str]
+    train_targets: Ints
+    """(train rows,) class index."""
+    validation_texts: Sequence[str]
+    validation_targets: Ints
+    folder: Path
+    """Empty; the files that the recipe writes here become the variant's."""
+    train_weights: Floats | None = None
+    """(train rows,) weight of each example, mean 1; None: all alike."""
+    train_groups: Sequence[str] | None = None
+    """Rows of one group stand on one side of every fold."""
+    hierarchy: Hierarchy = field(default_factory=Hierarchy)
+    base: Path | None = None
+    """Folder of the base model's files."""
+    embed: Embed | None = None
+    parts: tuple[Part, ...] = ()
+    seed: int = 0
+    threads: int = 1
+    progress: Progress = silent
+
+    def needs_base(self, recipe: str) -> Path:
+        """The base's folder, for a recipe that cannot do without.
+
+        Raises:
+            AskError: the candidate names no base.
+        """
+        if self.base is None:
+            raise AskError(
+                f"Recipe '{recipe}' starts from a base model and none is named: add 'base:' to the candidate.",
+                param="candidates.base",
+            )
+        return self.base
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a recipe made."""
+
+    engine: str
+    """Serving engine that reads the files: linear, static, encoder, blend."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was chosen and why, part of the variant's digest: no times, no paths."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Seconds and speeds: never part of the digest."""
