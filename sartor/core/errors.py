@@ -130,7 +130,7 @@ EXTRAS = {
 
 def missing_extra(module: str, wanted_by: str) -> MissingExtraError:
     """The error for an optional package that is not installed, with the exact line that installs it."""
-    top = module.split(".")[0]
+    top = module.split(".", maxsplit=1)[0]
     extra = EXTRAS.get(top)
     line = f"pip install 'sartor[{extra}]'" if extra else f"pip install {top}"
     return MissingExtraError(

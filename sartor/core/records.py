@@ -65,6 +65,7 @@ class Artifact(Record):
 
     kind: ClassVar[str] = "Artifact"
     volatile: ClassVar[frozenset[str]] = frozenset({"created", "measured"})
+    index: ClassVar[tuple[str, ...]] = ("name",)
 
     name: str
     """For people."""
@@ -81,6 +82,7 @@ class Artifact(Record):
     """Seconds, bytes per second, money: never part of the digest."""
 
     def edges(self) -> dict[str, str]:
+        """Its parents by role."""
         return dict(self.parents)
 
 
@@ -154,6 +156,7 @@ class Run(Record):
     cost: float = 0.0
 
     def edges(self) -> dict[str, str]:
+        """Inputs and outputs by role."""
         return {f"in:{role}": d for role, d in self.inputs.items()} | {
             f"out:{role}": d for role, d in self.outputs.items()
         }
@@ -179,7 +182,7 @@ class Report(Record):
 
     kind: ClassVar[str] = "Report"
     volatile: ClassVar[frozenset[str]] = frozenset({"created", "measured"})
-    index: ClassVar[tuple[str, ...]] = ("subject", "task", "data", "split", "purpose")
+    index: ClassVar[tuple[str, ...]] = ("subject", "task", "data", "rows", "purpose")
 
     purpose: Literal["inspection", "hub", "comparison"] = "inspection"
     subject: str
@@ -189,6 +192,8 @@ class Report(Record):
     data: str = ""
     """Digest of the data set."""
     split: str = ""
+    rows: str = ""
+    """Vault digest of the split's rows: counts how often a test set was looked at, whatever data set it stands in."""
     metrics: dict[str, Metric] = Field(default_factory=dict)
     slices: tuple[dict[str, Any], ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
@@ -198,6 +203,7 @@ class Report(Record):
     """Latency, unit cost, CPU seconds: machine-bound, never part of the digest, always under the seal."""
 
     def edges(self) -> dict[str, str]:
+        """Subject and data set, where they are records."""
         return {role: d for role, d in (("subject", self.subject), ("data", self.data)) if len(d) == 64}
 
 
@@ -253,6 +259,7 @@ class Decision(Record):
     key_id: str = ""
 
     def edges(self) -> dict[str, str]:
+        """Candidate, contract and evidence."""
         linked = {"candidate": self.candidate, "contract": self.contract}
         return linked | {f"evidence:{role}": e.digest for role, e in self.evidence.items()}
 

@@ -30,7 +30,7 @@ class Params(BaseModel):
 
 def plugin(thing: T) -> T:
     """Mark the one object of its file that the shelf hands out."""
-    setattr(thing, "__sartor_plugin__", True)
+    thing.__sartor_plugin__ = True
     return thing
 
 
@@ -61,6 +61,7 @@ class Plugin:
             ) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the marked object; what it raises names this plug-in."""
         with boundary(self.shelf, self.name):
             return self.make(*args, **kwargs)
 

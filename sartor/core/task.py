@@ -47,7 +47,7 @@ class InputSpec(Section):
     template: str = ""
     """Text that models see, with {column} places; empty: the columns joined by line breaks."""
     chat: Literal["last_user", "all_user", "json"] = "last_user"
-    """From a chat: the last user message; all user messages joined; or the last one read as a JSON object of columns."""
+    """From a chat: the last user message, all of them joined, or the last one read as a JSON object of columns."""
 
     def render(self, inputs: Mapping[str, str]) -> str:
         """The text of one input."""

@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all set-up themselves.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+EXTRAS := static,train,postgres,s3,pii,demo,bench,dev
+export OMP_WAIT_POLICY = passive
+
+.PHONY: setup demo test check serve clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+demo: setup
+	$(BIN)/sartor demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m sartor.interfaces.reference --check
+
+clean:
+	rm -rf .venv .sartor

@@ -1,0 +1,101 @@
+"""Read a task file: YAML made safe (no aliases, bounded, no double keys), then the contract, errors in plain words."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sartor.core.errors import AskError, NotFoundError
+from sartor.core.shelf import explain
+from sartor.core.task import Task
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+
+
+def read_task(path: Path) -> Task:
+    """The task in a YAML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        AskError: it is no YAML, too big or too deep, has aliases or double keys, or does not fit the contract.
+    """
+    if not path.is_file():
+        raise NotFoundError(
+            f"There is no task file '{path}'. Draft one from your rows with: sartor init rows.csv",
+            code="file_not_found",
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise AskError(
+            f"'{path}' has {path.stat().st_size:,} bytes; a task file has at most {MAX_BYTES:,}.", code="too_big"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AskError(f"'{path}' is not UTF-8 (byte {error.start}): save it as UTF-8.", code="bad_encoding") from error
+    return parse_task(text, str(path))
+
+
+def parse_task(text: str, name: str = "the task") -> Task:
+    """The task in a YAML text; `name` is how messages call it."""
+    loaded = _load(text, name)
+    if not isinstance(loaded, dict):
+        raise AskError(f"{name} is no task: it must be a mapping with at least 'name' and 'data'.", code="bad_task")
+    try:
+        return Task.model_validate(loaded)
+    except ValidationError as error:
+        raise AskError(f"{name} is no valid task: {explain(error, Task)}.", code="bad_task") from error
+
+
+def _load(text: str, name: str) -> Any:
+    import yaml
+
+    try:
+        for depth, token in _depths(yaml.scan(text), yaml):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+                where = token.start_mark.line + 1
+                raise AskError(
+                    f"{name}, line {where}: anchors and aliases are not read. Write it out.", code="yaml_alias"
+                )
+            if depth > MAX_DEPTH:
+                raise AskError(f"{name} is nested deeper than {MAX_DEPTH} levels.", code="yaml_depth")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_doubles(node, name, yaml)
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise AskError(f"{name}{where} is not YAML: {problem}.", code="bad_yaml") from error
+
+
+def _depths(tokens: Any, yaml: Any) -> Any:
+    """Each token with how deep it is nested."""
+    depth = 0
+    opening = (
+        yaml.BlockMappingStartToken,
+        yaml.BlockSequenceStartToken,
+        yaml.FlowMappingStartToken,
+        yaml.FlowSequenceStartToken,
+    )
+    closing = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
+    for token in tokens:
+        depth += isinstance(token, opening)
+        depth -= isinstance(token, closing)
+        yield depth, token
+
+
+def _refuse_doubles(node: Any, name: str, yaml: Any) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise AskError(
+                    f"{name}, line {line}: the key '{key.value}' stands twice. Keep one.", code="yaml_double_key"
+                )
+            seen.add(key.value)
+            _refuse_doubles(value, name, yaml)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_doubles(value, name, yaml)

@@ -1,0 +1,31 @@
+"""What every verb works with: store, key, threads, who asks. Built once by an interface, passed down."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sartor.core.progress import Progress, silent
+from sartor.store.opening import Store
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The one object that interfaces build and hand to the verbs."""
+
+    store: Store
+    key: Path
+    """Ed25519 key that signs decisions; stands outside the store."""
+    cache: Path
+    """Downloads on their way into the vault."""
+    threads: int = 1
+    who: str = "unknown"
+    """Who is recorded as having decided."""
+    hourly_price: float = 0.04
+    """Money per hour of one CPU core, in the task's currency."""
+    prices: dict[str, float] = field(default_factory=dict)
+    """Prices of hosted models per request, by name, that override the price list."""
+    progress: Progress = silent
+
+    @property
+    def second_price(self) -> float:
+        """Money per CPU second."""
+        return self.hourly_price / 3600.0
