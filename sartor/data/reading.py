@@ -1,0 +1,189 @@
+"""Sources to rows: which columns are the input, the label, the group; ids that stay. Knows nothing of curators.
+
+A source yields dicts. Everything a task says about columns is applied here, the same for every source.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sartor.core.canonical import digest
+from sartor.core.errors import AskError, boundary, nearest
+from sartor.core.licence import Licence
+from sartor.core.progress import Progress, silent
+from sartor.core.rows import SPLITS, Row
+from sartor.core.shelf import Plugin, Shelf
+from sartor.core.shelf import Params as Settings
+from sartor.core.task import SourcePick, Task
+
+SOURCES = Shelf("sartor.data.sources")
+STEP = 5000
+"""Rows between two reports of progress."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the sources of a task gave."""
+
+    rows: list[Row]
+    given: dict[str, str]
+    """Row id -> split, for the rows whose source or split column says it."""
+    sources: list[dict[str, Any]]
+    """For the datasheet: title, plug-in, licence, split, rows."""
+    licence: Licence
+
+
+def open_source(pick: SourcePick, base_dir: Path) -> tuple[Plugin, Settings]:
+    """The plug-in of a source with its settings; every relative Path among them starts at `base_dir`.
+
+    Raises:
+        NotFoundError: there is no such source.
+        AskError: a setting is unknown or does not fit.
+    """
+    source = SOURCES.take(pick.use)
+    params = source.read(pick.settings)
+    placed = {name: base_dir / value for name, value in params if isinstance(value, Path)}
+    return source, params.model_copy(update=placed)
+
+
+def read_sources(task: Task, base_dir: Path, progress: Progress = silent) -> Reading:
+    """All rows of all sources of a task, in the order in which they stand.
+
+    Raises:
+        AskError: a file cannot be read, or a column that the task names is not there; the message lists those that are.
+    """
+    rows: list[Row] = []
+    given: dict[str, str] = {}
+    facts: list[dict[str, Any]] = []
+    seen: Counter[str] = Counter()
+    for pick in task.data.sources:
+        source, params = open_source(pick, base_dir)
+        name = title(pick)
+        records = _records(source, params, name, progress)
+        _need_columns(task, pick, name, records)
+        for number, record in enumerate(records, start=1):
+            row = _row(task, pick, name, record, seen)
+            rows.append(row)
+            if (split := _given_split(task, pick, record, f"{name}, row {number}")) is not None:
+                given[row.id] = split
+        facts.append(
+            {
+                "title": name,
+                "use": pick.use,
+                "licence": pick.licence or "unstated",
+                "split": pick.split,
+                "rows": len(records),
+            }
+        )
+    return Reading(rows, given, facts, Licence.of(*(p.licence for p in task.data.sources)))
+
+
+def title(pick: SourcePick) -> str:
+    """A name for people: plug-in and file name or table, never a whole path or URL (it may hold a password)."""
+    place = pick.settings.get("path") or pick.settings.get("table") or pick.settings.get("module") or ""
+    return f"{pick.use}:{Path(str(place)).name}" if place else pick.use
+
+
+def _records(source: Plugin, params: Settings, name: str, progress: Progress) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = []
+    with boundary(source.shelf, source.name):
+        for record in source(params):
+            if not isinstance(record, Mapping):
+                raise TypeError(f"a source must yield one mapping of columns a row, not {type(record).__name__}")
+            records.append(dict(record))
+            if len(records) % STEP == 0:
+                progress(f"read {name}", len(records), 0)
+    if not records:
+        raise AskError(
+            f"Reading {name} gave no rows: there is a header at most. Add rows, or leave this source out.",
+            code="no_rows",
+        )
+    progress(f"read {name}", len(records), len(records))
+    return records
+
+
+def _need_columns(task: Task, pick: SourcePick, name: str, records: list[dict[str, Any]]) -> None:
+    """Every column that the task names must stand in at least one row of each source."""
+    there: dict[str, None] = {}
+    for record in records:
+        there.update(dict.fromkeys(record))
+    data = task.data
+    wanted = {column: "input.columns" for column in _input_columns(task.input.columns, task.input.template)}
+    wanted[data.label] = "data.label"
+    for column, param in ((data.group, "data.group"), (data.time, "data.time")):
+        if column:
+            wanted[column] = param
+    wanted |= dict.fromkeys(data.levels, "data.levels")
+    if data.split.column and pick.split is None:
+        wanted[data.split.column] = "data.split.column"
+    for column, param in wanted.items():
+        if column not in there:
+            near = nearest(column, there)
+            hint = f" Did you mean '{near}'?" if near else ""
+            raise AskError(
+                f"The task names the column '{column}' in {param}, but {name} has no such column.{hint} "
+                f"It has: {', '.join(list(there)[:30])}.",
+                code="missing_column",
+                param=param,
+            )
+
+
+@cache
+def _input_columns(columns: tuple[str, ...], template: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*columns, *re.findall(r"\{(\w+)\}", template))))
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text; None for an empty one. Lists and objects become JSON."""
+    if isinstance(value, str):
+        return value or None
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _row(task: Task, pick: SourcePick, name: str, record: dict[str, Any], seen: Counter[str]) -> Row:
+    data = task.data
+    cells = {column: text for column, value in record.items() if (text := as_text(value)) is not None}
+    inputs = {c: cells.pop(c, "") for c in _input_columns(task.input.columns, task.input.template)}
+    label = (cells.pop(data.label, None) or "").strip() or None
+    named = digest([pick.use, pick.split or "", inputs, label])[:16]
+    seen[named] += 1
+    return Row(
+        id=named if seen[named] == 1 else f"{named}-{seen[named]}",
+        text=task.input.render(inputs),
+        label=label,
+        inputs=inputs,
+        group=cells.pop(data.group, None) if data.group else None,
+        time=cells.pop(data.time, None) if data.time else None,
+        source=name,
+        extra=cells,
+    )
+
+
+def _given_split(task: Task, pick: SourcePick, record: dict[str, Any], where: str) -> str | None:
+    if pick.split is not None or task.data.split.column is None:
+        return pick.split
+    said = (as_text(record.get(task.data.split.column)) or "").strip().lower()
+    if not said:
+        return None
+    alias = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation", "training": "train"}
+    split = alias.get(said, said)
+    if split not in SPLITS:
+        raise AskError(
+            f"{where}: column '{task.data.split.column}' says '{said[:40]}', which is no split. "
+            f"Use {', '.join(SPLITS)}, or leave the cell empty.",
+            code="bad_split",
+            param="data.split.column",
+        )
+    return split
