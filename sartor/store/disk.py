@@ -1,0 +1,166 @@
+"""Content-addressed files on a local disk: a file is absent or complete, and is checked before it is believed.
+
+Knows nothing of records, artifacts or remote places.
+"""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sartor.core.errors import NotFoundError, StoreError
+
+CHUNK = 1 << 20
+Seen = tuple[int, int, int, int]
+"""Device, inode, time of change and size: what a file was when its bytes were last hashed."""
+
+
+class Disk:
+    """Files under `folder/sha256/ab/cdef…`, write-once, readable by their owner alone."""
+
+    def __init__(self, folder: Path, temp: Path) -> None:
+        self.folder = folder
+        self.temp = temp
+        self._verified: dict[tuple[str, Seen], None] = {}
+
+    def place(self, digest: str) -> Path:
+        """Where the file with this digest lies, or would lie."""
+        return self.folder / "sha256" / key(digest)
+
+    def has(self, digest: str) -> bool:
+        """Whether there is such a file; says nothing about its bytes."""
+        return self.place(digest).is_file()
+
+    def put(self, source: BinaryIO) -> str:
+        """Keep what a stream holds, durably; returns its sha256.
+
+        Raises:
+            StoreError: the disk is full or may not be written; nothing is left behind.
+        """
+        with writing(self.folder), self.draft() as draft:
+            hashed = hashlib.sha256()
+            with draft.open("wb") as out:
+                while chunk := source.read(CHUNK):
+                    hashed.update(chunk)
+                    out.write(chunk)
+            self.adopt(draft, hashed.hexdigest())
+        return hashed.hexdigest()
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """A temporary file on the same disk, removed afterwards unless it was adopted."""
+        self.temp.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="draft-", dir=self.temp)
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def adopt(self, draft: Path, digest: str) -> None:
+        """Give a written draft, whose bytes have this digest, its place. A sound file already there stays."""
+        target = self.place(digest)
+        if target.exists() and self.sound(target, digest):
+            return
+        draft.chmod(0o400)
+        sync(draft)
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync(target.parent.parent)
+        draft.replace(target)
+        sync(target.parent)
+        self._verified[digest, _seen(target)] = None
+
+    def path(self, digest: str) -> Path:
+        """The verified file.
+
+        Raises:
+            NotFoundError: there is none.
+            StoreError: its bytes are not those that were stored.
+        """
+        target = self.place(digest)
+        if not target.exists():
+            raise NotFoundError(f"The vault {self.folder} has no file {digest}.", code="file_not_found")
+        if not self.sound(target, digest):
+            raise damaged(target, digest)
+        return target
+
+    def sound(self, path: Path, digest: str) -> bool:
+        """Whether a file's bytes have this digest. Hashed once, and again only if the file has changed since."""
+        seen = _seen(path)
+        if (digest, seen) in self._verified:
+            return True
+        with path.open("rb") as source:
+            fits = hashlib.file_digest(source, "sha256").hexdigest() == digest
+        if fits:
+            self._verified[digest, seen] = None
+        return fits
+
+    def digests(self) -> Iterator[str]:
+        """Digests of all files, sorted."""
+        for folder in sorted((self.folder / "sha256").glob("[0-9a-f][0-9a-f]")):
+            for name in sorted(os.listdir(folder)):
+                yield folder.name + name
+
+    def remove(self, digest: str) -> None:
+        """Remove the file, if it is there."""
+        with writing(self.folder):
+            self.place(digest).unlink(missing_ok=True)
+
+
+def key(digest: str) -> str:
+    """`ab/cdef…` for a digest.
+
+    Raises:
+        NotFoundError: it is no sha256; above all no path that leads elsewhere.
+    """
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise NotFoundError(f"'{digest}' is no sha256: 64 lower-case hex digits.", code="file_not_found")
+    return f"{digest[:2]}/{digest[2:]}"
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def damaged(path: object, digest: str) -> StoreError:
+    """The error for bytes that are not those that were stored."""
+    return StoreError(
+        f"{path} is damaged: its bytes do not have the sha256 {digest} under which it was stored. Restore it from a "
+        "backup ('sartor restore'), or remove it and make it again.",
+        code="file_damaged",
+    )
+
+
+@contextmanager
+def writing(where: object) -> Iterator[None]:
+    """Turn a disk's failure to write into a StoreError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, where) from error
+
+
+def explain(error: OSError, where: object) -> StoreError:
+    """The StoreError for a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        what, code = "The disk is full. Free space and repeat; nothing stored before is lost.", "store_full"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        what, code = "The store may not be written. Check the folder's permissions and mount.", "store_read_only"
+    else:
+        what, code = "Check the disk, then repeat; nothing stored before is lost.", "store_failed"
+    return StoreError(f"Tried writing to {where}: {error.strerror or error}. {what}", code=code)
+
+
+def _seen(path: Path) -> Seen:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,397 @@
+"""The ledger: immutable records found by digest, field and edge, and the named pointers that alone may move.
+
+Knows nothing of files, nor of what records mean beyond their `index` fields and `edges()`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, literal_column, or_, select, update
+
+from sartor.core.errors import AskError, ConflictError, NotFoundError, StoreError, unknown
+from sartor.core.records import KINDS, Record, now
+from sartor.store.engine import Database
+from sartor.store.schema import edge, field, move, pointer, record
+
+R = TypeVar("R", bound=Record)
+
+BATCH = 1000
+LONGEST_FIELD = 512
+ENOUGH = 2000
+"""Rows of a field that are counted at most when the most selective field of a search is sought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`child` came from `parent` in this role."""
+
+    role: str
+    child: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A name, the record it stands at, and the decision that moved it there."""
+
+    name: str
+    digest: str
+    decision: str
+    moved: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One move of a pointer, never edited. `digest` or `before` is None where the name stood nowhere."""
+
+    name: str
+    seq: int
+    digest: str | None
+    before: str | None
+    decision: str
+    moved: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A move to be made: to `digest` (None: the name then stands nowhere), if the pointer stands at `expected`."""
+
+    name: str
+    digest: str | None
+    expected: str | None
+
+
+class Ledger:
+    """Records and pointers in one database. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._insert = _inserter(database.dialect)
+
+    # Records
+
+    def put(self, item: Record) -> str:
+        """Store a record with its index fields and edges, durably, and return its digest.
+
+        Storing a record with a known digest changes nothing: the first one stays.
+
+        Raises:
+            StoreError: the store is read-only, full, locked or damaged.
+            AskError: an index field is longer than 512 characters.
+        """
+        return self.put_many([item])[0]
+
+    def put_many(self, items: Iterable[Record]) -> list[str]:
+        """Store records in their order, all of them or none; the digests in the same order."""
+        digests: list[str] = []
+        with self.database.write() as connection:
+            for batch in _batches(items, BATCH):
+                self._put_batch(connection, batch)
+                digests.extend(item.digest for item in batch)
+        return digests
+
+    def _put_batch(self, connection: Connection, batch: Sequence[Record]) -> None:
+        firsts: dict[str, Record] = {}
+        for item in batch:
+            firsts.setdefault(item.digest, item)
+        statement = self._insert(record).on_conflict_do_nothing().returning(record.c.digest, record.c.seq)
+        new = connection.execute(statement, [_row(item) for item in firsts.values()]).all()
+        fields = [row for digest, seq in new for row in _fields(firsts[digest], seq)]
+        edges = [row for digest, _ in new for row in _edges(firsts[digest])]
+        if fields:
+            connection.execute(field.insert(), fields)
+        if edges:
+            connection.execute(edge.insert(), edges)
+
+    def get(self, digest: str) -> Record:
+        """The record with this digest, or with the one digest that begins so (8 hex digits at least).
+
+        Raises:
+            NotFoundError: there is none.
+            AskError: several begin so.
+        """
+        with self.database.read() as connection:
+            if len(digest) == 64:
+                found = connection.execute(BY_DIGEST, {"digest": digest}).all()
+            else:
+                found = connection.execute(BY_PREFIX, _range(_prefix(digest))).all()
+        if not found:
+            raise NotFoundError(f"There is no record {digest} in the ledger.", code="record_not_found")
+        if len(found) > 1:
+            raise AskError(f"Several records begin with '{digest}': give more of the digest.", code="ambiguous_digest")
+        return _build(found[0].kind, found[0].body)
+
+    def find(self, kind: type[R], *, limit: int = 100, **fields: str) -> list[R]:
+        """Records of a kind whose index fields all have these values, newest first.
+
+        The search walks the field with the fewest rows and looks the others up, so it costs no more than that.
+
+        Raises:
+            AskError: a field that the kind does not index.
+        """
+        asked = _checked(kind, fields)
+        with self.database.read() as connection:
+            names = self._by_selectivity(connection, kind.kind, asked)
+            values = _values(kind.kind, names, asked) | {"limit": limit}
+            found = connection.execute(_search(len(names)), values).scalars().all()
+        return [kind.model_validate_json(body) for body in found]
+
+    def count(self, kind: type[Record], **fields: str) -> int:
+        """How many records `find` would have without a limit."""
+        asked = _checked(kind, fields)
+        with self.database.read() as connection:
+            names = self._by_selectivity(connection, kind.kind, asked)
+            return int(connection.execute(_tally(len(names)), _values(kind.kind, names, asked)).scalar_one())
+
+    def _by_selectivity(self, connection: Connection, kind: str, asked: Mapping[str, str]) -> list[str]:
+        if len(asked) < 2:
+            return list(asked)
+        rows = {
+            name: connection.execute(CAPPED, {"kind": kind, "name": name, "value": value, "limit": ENOUGH}).scalar_one()
+            for name, value in asked.items()
+        }
+        return sorted(rows, key=lambda name: (rows[name], name))
+
+    # Lineage
+
+    def parents(self, digest: str) -> list[Edge]:
+        """What the record came from, by role."""
+        with self.database.read() as connection:
+            return [Edge(*row) for row in connection.execute(PARENTS, {"digest": digest})]
+
+    def children(self, digest: str) -> list[Edge]:
+        """What came from the record."""
+        with self.database.read() as connection:
+            return [Edge(*row) for row in connection.execute(CHILDREN, {"digest": digest})]
+
+    # Pointers
+
+    def point(self, name: str, digest: str, *, expected: str | None, decision: str) -> None:
+        """Move a pointer to a record if it still stands where the caller saw it (`expected`; None: nowhere).
+
+        Args:
+            decision: digest of the decision, or the words, that say why.
+
+        Raises:
+            ConflictError: it stands elsewhere; the message says where.
+            NotFoundError: there is no such record.
+        """
+        self.move_many([Change(name, digest, expected)], decision=decision)
+
+    def move_many(self, changes: Sequence[Change], *, decision: str) -> None:
+        """Move several pointers together: all of them, or none if one stands elsewhere than expected."""
+        moved = now()
+        with self.database.write() as connection:
+            for change in sorted(changes, key=lambda change: change.name):  # one order, so that no two can deadlock
+                self._move(connection, change, decision, moved)
+
+    def _move(self, connection: Connection, change: Change, decision: str, moved: str) -> None:
+        if change.digest is not None and not connection.execute(KNOWN, {"digest": change.digest}).first():
+            raise NotFoundError(
+                f"'{change.name}' cannot point to {change.digest}: there is no such record in the ledger.",
+                code="record_not_found",
+            )
+        values = {"name": change.name, "digest": change.digest, "decision": decision, "moved": moved}
+        row = connection.execute(MOVE, values | {"at": change.name, "expected": change.expected}).first()
+        if row is None and change.expected is None:
+            fresh = self._insert(pointer).on_conflict_do_nothing().returning(pointer.c.seq)
+            row = connection.execute(fresh, values | {"seq": 1}).first()
+        if row is None:
+            stands = connection.execute(RESOLVE, {"name": change.name}).first()
+            raise _conflict(change, stands.digest if stands else None)
+        connection.execute(move.insert(), values | {"seq": row.seq, "before": change.expected})
+
+    def resolve(self, name: str) -> Pointer | None:
+        """Where a name stands; None where it stands nowhere."""
+        with self.database.read() as connection:
+            row = connection.execute(RESOLVE, {"name": name}).first()
+        return Pointer(*row) if row else None
+
+    def pointers(self, prefix: str = "", *, limit: int = 1000) -> list[Pointer]:
+        """Pointers whose names begin so, by name."""
+        with self.database.read() as connection:
+            return [Pointer(*row) for row in connection.execute(POINTERS, _range(prefix) | {"limit": limit})]
+
+    def moves(self, name: str) -> list[Move]:
+        """All moves of a name, oldest first."""
+        with self.database.read() as connection:
+            return [Move(*row) for row in connection.execute(MOVES, {"name": name})]
+
+    def close(self) -> None:
+        """Close the database's connections."""
+        self.database.close()
+
+
+# Statements, built once: the compiled form is cached by their structure.
+
+_digest = bindparam("digest")
+BY_DIGEST = select(record.c.kind, record.c.body).where(record.c.digest == _digest)
+BY_PREFIX = (
+    select(record.c.kind, record.c.body)
+    .where(record.c.digest >= bindparam("low"), record.c.digest < bindparam("high"))
+    .limit(2)
+)
+KNOWN = select(literal_column("1")).where(record.c.digest == _digest)
+PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
+CHILDREN = (
+    select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
+)
+_pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.c.moved).where(
+    pointer.c.digest.is_not(None)
+)
+RESOLVE = _pointer.where(pointer.c.name == bindparam("name"))
+POINTERS = (
+    _pointer.where(pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"))
+    .order_by(pointer.c.name)
+    .limit(bindparam("limit"))
+)
+MOVES = (
+    select(move.c.name, move.c.seq, move.c.digest, move.c.before, move.c.decision, move.c.moved)
+    .where(move.c.name == bindparam("name"))
+    .order_by(move.c.seq)
+)
+_expected = bindparam("expected", type_=pointer.c.digest.type)
+MOVE = (
+    update(pointer)
+    .where(
+        pointer.c.name == bindparam("at"),
+        or_(pointer.c.digest == _expected, and_(pointer.c.digest.is_(None), _expected.is_(None))),
+    )
+    .values(
+        digest=bindparam("digest"),
+        decision=bindparam("decision"),
+        moved=bindparam("moved"),
+        seq=pointer.c.seq + 1,
+    )
+    .returning(pointer.c.seq)
+)
+CAPPED = select(func.count()).select_from(
+    select(literal_column("1"))
+    .where(field.c.kind == bindparam("kind"), field.c.name == bindparam("name"), field.c.value == bindparam("value"))
+    .limit(bindparam("limit"))
+    .subquery()
+)
+
+
+@lru_cache
+def _matching(size: int) -> tuple[Any, Any]:
+    """The column of serial numbers, and the condition that `size` fields have their values."""
+    if size == 0:
+        return record.c.seq, record.c.kind == bindparam("kind")
+    tables = [field.alias(f"f{i}") for i in range(size)]
+    first, *others = tables
+
+    def has(table: Any, i: int) -> Any:
+        return and_(
+            table.c.kind == bindparam("kind"), table.c.name == bindparam(f"n{i}"), table.c.value == bindparam(f"v{i}")
+        )
+
+    looked_up = [
+        exists().where(has(table, i), table.c.seq == first.c.seq).correlate(first)
+        for i, table in enumerate(others, start=1)
+    ]
+    return first.c.seq, and_(has(first, 0), *looked_up)
+
+
+@lru_cache
+def _search(size: int) -> Select[Any]:
+    serial, condition = _matching(size)
+    statement = select(record.c.body).where(condition)
+    if size:
+        statement = statement.where(record.c.seq == serial)
+    return statement.order_by(serial.desc()).limit(bindparam("limit"))
+
+
+@lru_cache
+def _tally(size: int) -> Select[Any]:
+    serial, condition = _matching(size)
+    return select(func.count(serial)).where(condition)
+
+
+def _values(kind: str, names: Sequence[str], asked: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {"kind": kind}
+    for i, name in enumerate(names):
+        values |= {f"n{i}": name, f"v{i}": asked[name]}
+    return values
+
+
+def _checked(kind: type[Record], fields: Mapping[str, str]) -> dict[str, str]:
+    for name in fields:
+        if name not in kind.index:
+            raise unknown(f"index field of {kind.kind}", name, kind.index, param=name, code="unknown_field")
+    return dict(fields)
+
+
+def _row(item: Record) -> dict[str, str]:
+    return {
+        "digest": item.digest,
+        "kind": item.kind,
+        "created": item.created,
+        "seal": item.seal,
+        "body": item.model_dump_json(),
+    }
+
+
+def _fields(item: Record, seq: int) -> Iterator[dict[str, Any]]:
+    for name in item.index:
+        value = str(getattr(item, name))
+        if len(value) > LONGEST_FIELD:
+            raise AskError(
+                f"{item.kind}.{name} is {len(value)} characters long; a field to search by may have {LONGEST_FIELD}.",
+                param=name,
+                code="field_too_long",
+            )
+        yield {"kind": item.kind, "name": name, "value": value, "seq": seq}
+
+
+def _edges(item: Record) -> Iterator[dict[str, str]]:
+    for role, parent in item.edges().items():
+        yield {"child": item.digest, "role": role, "parent": parent}
+
+
+def _build(kind: str, body: str) -> Record:
+    known = KINDS.get(kind)
+    if known is None:
+        raise StoreError(f"The ledger holds a record of kind '{kind}': a newer Sartor wrote it.", code="store_newer")
+    return known.model_validate_json(body)
+
+
+def _prefix(digest: str) -> str:
+    low = digest.lower()
+    if not 8 <= len(low) <= 64 or set(low) - set("0123456789abcdef"):
+        raise NotFoundError(
+            f"'{digest}' is no digest: give 64 hex digits, or at least the first 8.", code="record_not_found"
+        )
+    return low
+
+
+def _range(prefix: str) -> dict[str, str]:
+    return {"low": prefix, "high": prefix + "\U0010ffff"}
+
+
+def _batches(items: Iterable[Record], size: int) -> Iterator[list[Record]]:
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _conflict(change: Change, stands: str | None) -> ConflictError:
+    expected = change.expected or "nowhere"
+    return ConflictError(
+        f"'{change.name}' was to move from {expected} to {change.digest or 'nowhere'}, but it stands at "
+        f"{stands or 'nowhere'} now: somebody moved it. Look again, then repeat.",
+        code="pointer_moved",
+    )
+
+
+def _inserter(dialect: str) -> Any:
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert

@@ -1,0 +1,1 @@
+"""How a ledger's tables became what they are, one file per change."""

@@ -1,0 +1,71 @@
+"""The tables of the ledger. Knows nothing of how a database is opened, nor of what the records mean.
+
+Records carry a serial number, so that every index walks newest first without sorting; the field table is an
+index of its own: one row for each indexed field of each record, stored in the order in which it is searched.
+"""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Identity, Index, Integer, MetaData, Table, Text
+
+REVISION = "0001"
+"""The newest migration; a database at this revision is opened without loading alembic."""
+
+_text = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared byte by byte on both databases, so that a prefix is a range of the index."""
+_serial = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+record = Table(
+    "record",
+    metadata,
+    Column("seq", _serial, Identity(), primary_key=True),
+    Column("digest", _text, nullable=False, unique=True),
+    Column("kind", _text, nullable=False),
+    Column("created", _text, nullable=False),
+    Column("seal", _text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("record_kind", "kind", "seq"),
+)
+
+field = Table(
+    "field",
+    metadata,
+    Column("kind", _text, primary_key=True),
+    Column("name", _text, primary_key=True),
+    Column("value", _text, primary_key=True),
+    Column("seq", _serial, ForeignKey("record.seq"), primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("child", _text, ForeignKey("record.digest"), primary_key=True),
+    Column("role", _text, primary_key=True),
+    Column("parent", _text, nullable=False),
+    Index("edge_parent", "parent", "child", "role"),
+    sqlite_with_rowid=False,
+)
+
+pointer = Table(
+    "pointer",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("digest", _text, ForeignKey("record.digest")),
+    Column("decision", _text, nullable=False),
+    Column("moved", _text, nullable=False),
+    Column("seq", _serial, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+move = Table(
+    "move",
+    metadata,
+    Column("name", _text, primary_key=True),
+    Column("seq", _serial, primary_key=True, autoincrement=False),
+    Column("digest", _text),
+    Column("before", _text),
+    Column("decision", _text, nullable=False),
+    Column("moved", _text, nullable=False),
+    sqlite_with_rowid=False,
+)
