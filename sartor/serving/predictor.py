@@ -1,0 +1,85 @@
+"""A made variant as a Predictor: calibrated probabilities, the least-cost answer, and what it cost to serve.
+
+Knows no routes and no protocol of the wire.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sartor.core.predict import Chunk, Floats, Hop, Prediction, Request, Usage, one_chunk
+from sartor.core.value import choose
+from sartor.serving.fleet import Answered, Fleet
+
+Ask = Callable[[str, str], Awaitable[Answered]]
+"""(variant digest, text) -> its answer; `Batcher.ask` is one."""
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What turns probabilities into a decision, all from the task's contract."""
+
+    labels: tuple[str, ...]
+    matrix: Floats
+    """(labels, labels) from `core.value.cost_matrix`."""
+    target: Floats | None = None
+    """(labels,) from `core.value.target_costs`; None where nobody can be asked."""
+    unit_cost: float = 0.0
+    """Money per CPU second of serving."""
+
+
+class VariantPredictor:
+    """One variant of a fleet, answering under one value function."""
+
+    def __init__(self, fleet: Fleet, variant: str, answering: Answering, *, ask: Ask | None = None) -> None:
+        """Bind a variant.
+
+        Args:
+            variant: its digest.
+            ask: takes single questions, to gather them into batches with those of others.
+        """
+        self._fleet = fleet
+        self._variant = variant
+        self._answering = answering
+        self._ask = ask
+
+    async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """One prediction per request, in order. The event loop stays free: models run in a thread."""
+        if not requests:
+            return []
+        if self._ask is not None and len(requests) == 1:
+            return self._decide([await self._ask(self._variant, requests[0].text)])
+        return await asyncio.to_thread(self.answer, [request.text for request in requests])
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer in one chunk."""
+        return one_chunk(self, request)
+
+    def answer(self, texts: Sequence[str]) -> list[Prediction]:
+        """The same as `predict`, for callers without an event loop."""
+        return self._decide(self._fleet.probabilities([(self._variant, text) for text in texts])) if texts else []
+
+    def _decide(self, answers: Sequence[Answered]) -> list[Prediction]:
+        choice = choose(np.stack([a.probabilities for a in answers]), self._answering.matrix, self._answering.target)
+        rows = zip(answers, choice.answer.tolist(), choice.escalate.tolist(), choice.cost.tolist(), strict=True)
+        return [self._prediction(a, index, cost, escalate=escalate) for a, index, escalate, cost in rows]
+
+    def _prediction(self, answered: Answered, index: int, expected_cost: float, *, escalate: bool) -> Prediction:
+        output = self._answering.labels[index]
+        usage = Usage(cpu_seconds=answered.cpu_seconds)
+        cost = answered.cpu_seconds * self._answering.unit_cost
+        confidence = float(answered.probabilities[index])
+        return Prediction(
+            output=output,
+            served_by=self._variant,
+            decision="escalate" if escalate else "answer",
+            probabilities=answered.probabilities,
+            confidence=confidence,
+            expected_cost=expected_cost,
+            out_of_scope=answered.out_of_scope,
+            usage=usage,
+            cost=cost,
+            hops=(Hop(self._variant, output, usage, cost, confidence),),
+        )

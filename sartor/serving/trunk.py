@@ -1,0 +1,95 @@
+"""A transformer encoder as a function from texts to embeddings: mean over the attention mask, length 1, float32.
+
+The only file of serving that imports torch and transformers. Knows no heads and no variants.
+Mean pooling after Reimers & Gurevych 2019, "Sentence-BERT".
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from sartor.core.errors import StoreError
+from sartor.core.predict import Floats
+
+MAX_TOKENS = 128
+BATCH_TOKENS = 2048
+"""Tokens of one forward pass, padding included: keeps activations in cache and memory flat."""
+
+Tokens = list[int]
+
+
+class Trunk:
+    """A loaded encoder. Safe to use from several threads."""
+
+    def __init__(
+        self, folder: Path, *, adapter: Path | None = None, threads: int = 1, dtype: Literal["float32", "bfloat16"]
+    ) -> None:
+        """Load the Hugging Face folder, and merge the PEFT adapter into it if one is given.
+
+        Raises:
+            StoreError: the folder holds no encoder that transformers can load.
+        """
+        torch.set_num_threads(threads)
+        self._model = _load(folder, adapter).to(getattr(torch, dtype)).eval()
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._pad = int(self._model.config.pad_token_id or 0)
+        self._size = int(self._model.config.hidden_size)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """(texts, d) L2-normalised float32 embeddings."""
+        encoded = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        out = np.zeros((len(texts), self._size), dtype=np.float32)
+        for rows in _batches(encoded):
+            out[rows] = self._forward([encoded[row] for row in rows])
+        return out
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[Tokens]) -> Floats:
+        longest = max(len(ids) for ids in batch)
+        tokens = torch.full((len(batch), longest), self._pad)
+        for row, ids in enumerate(batch):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+        lengths = torch.tensor([len(ids) for ids in batch])
+        mask = torch.arange(longest) < lengths[:, None]
+        # Without padding there is nothing to mask, and attention without a mask takes the fast path.
+        hidden = self._model(input_ids=tokens, attention_mask=None if bool(mask.all()) else mask.long())[0].float()
+        pooled = (hidden * mask[..., None]).sum(1) / lengths[:, None]
+        found: Floats = torch.nn.functional.normalize(pooled, dim=1).numpy()
+        return found
+
+
+def _load(folder: Path, adapter: Path | None) -> Any:
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    quiet: Any = logging
+    quiet.disable_progress_bar()
+    quiet.set_verbosity_error()
+    try:
+        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        if adapter is None:
+            return model
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(
+            f"Loading an encoder from {adapter or folder} failed: {error}. Fetch or make it again.", code="base_damaged"
+        ) from error
+
+
+def _batches(encoded: Sequence[Tokens]) -> Iterator[list[int]]:
+    """Rows of like length together, so that little of a pass is padding."""
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]), reverse=True)
+    start = 0
+    while start < len(order):
+        longest = max(len(encoded[order[start]]), 1)
+        step = max(BATCH_TOKENS // longest, 1)
+        yield order[start : start + step]
+        start += step
