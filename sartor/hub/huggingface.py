@@ -1,0 +1,50 @@
+"""Brings a model at one commit from a Hugging Face hub, or a mirror of one. Knows nothing of the catalogue.
+
+Only files of allowed names are asked for: never pickles or scripts.
+"""
+
+import shutil
+from pathlib import Path
+
+from sartor.core.errors import UpstreamError
+from sartor.core.progress import Progress
+from sartor.hub.entry import HuggingFace
+from sartor.hub.safety import ALLOWED
+
+IGNORED = ("onnx/*", "openvino/*", ".*")
+"""The same weights in other clothes."""
+
+
+def download(home: HuggingFace, folder: Path, cache: Path, progress: Progress) -> None:
+    """Leave the repository's allowed files in `folder`; half downloads stay in `cache` and are gone on with.
+
+    Raises:
+        UpstreamError: the hub cannot be reached, or has no such repository or commit.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    progress(f"fetch {home.repo}", 0, 1)
+    try:
+        found = snapshot_download(
+            home.repo,
+            revision=home.revision,
+            endpoint=home.endpoint,
+            cache_dir=cache / "hub",
+            allow_patterns=list(ALLOWED),
+            ignore_patterns=list(IGNORED),
+            token=False,
+        )
+    except (OSError, HfHubHTTPError) as error:
+        lasting = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
+        advice = "Check the name and the commit" if lasting else "Check the network and run again"
+        raise UpstreamError(
+            f"Tried to fetch '{home.repo}' at {home.revision} from {home.endpoint}: {str(error).splitlines()[0]} "
+            f"{advice}, or use a copy that you have: 'folder:/path/to/model'.",
+            retryable=not lasting,
+            code="base_unreachable",
+        ) from error
+    shutil.copytree(found, folder, dirs_exist_ok=True)
+    progress(f"fetch {home.repo}", 1, 1)
