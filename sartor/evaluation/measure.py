@@ -1,0 +1,189 @@
+"""What a metric is: a function of a sample, and what must be known to use the number that it gives.
+
+A metric is a file on the shelf `sartor.evaluation.metrics` (or a stranger's, under the entry point group of that
+name) with one object, made by `mean` or `whole`:
+
+    @plugin
+    @mean(unit="share of rows", higher_is_better=True)
+    def accuracy(sample: Sample) -> Floats: ...           # (rows,) values, NaN where a row does not count
+
+    @plugin
+    @whole(unit="", higher_is_better=True)
+    def macro_f1(sample: Sample) -> float | None: ...     # of all rows at once; None where it is undefined
+
+Means get exact or fast intervals and paired tests; the others are resampled. Knows no particular metric.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial, update_wrapper, wraps
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sartor.core.errors import PluginError
+from sartor.core.predict import Floats
+from sartor.core.shelf import Shelf
+from sartor.core.value import Ints
+from sartor.evaluation.answers import Answers
+from sartor.evaluation.terms import Terms
+
+METRICS = Shelf("sartor.evaluation.metrics")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows to be measured, by columns of equal length."""
+
+    terms: Terms
+    true: Ints
+    """(rows,) class index; -1 where the truth is no label of the task."""
+    answer: Ints
+    """(rows,) class index of the subject's own answer; -1 where it has none."""
+    escalated: npt.NDArray[np.bool_]
+    """(rows,) someone else is asked."""
+    right: Floats
+    """(rows,) 1 or 0 for an answered row; for an escalated one the chance that whoever is asked is right."""
+    costs: Floats
+    """(rows,) money lost."""
+    top: Ints | None
+    """(rows,) most probable label; None where the subject gives no probabilities."""
+    confidence: Floats | None
+    """(rows,) its probability."""
+    out_of_scope: Floats | None
+    """(rows,) higher means less like anything in training."""
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+    @classmethod
+    def of(cls, answers: Answers, terms: Terms, overhead: float = 0.0) -> "Sample":
+        """The sample of all answers; `overhead` is measured money per request on top of every row."""
+        right = ((answers.true == answers.answer) & (answers.true >= 0)).astype(np.float64)
+        if terms.asked is not None:
+            chance = np.where(answers.true >= 0, terms.asked[answers.true], terms.asked.mean())
+            right = np.where(answers.escalated, chance, right)
+        top = confidence = None
+        if answers.probabilities is not None:
+            top = answers.probabilities.argmax(axis=1)
+            confidence = answers.probabilities[np.arange(len(answers)), top].astype(np.float64)
+        return cls(
+            terms=terms,
+            true=answers.true,
+            answer=answers.answer,
+            escalated=answers.escalated,
+            right=right,
+            costs=answers.costs(terms.matrix, terms.target, overhead),
+            top=top,
+            confidence=confidence,
+            out_of_scope=answers.out_of_scope,
+        )
+
+    def take(self, rows: Ints | npt.NDArray[np.bool_]) -> "Sample":
+        """These rows (indices, repeats allowed, or a mask)."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "terms"}
+        taken: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
+        return Sample(self.terms, **taken)
+
+
+class Measure:
+    """A metric: called with a sample it gives one number, or None where that is undefined."""
+
+    def __init__(
+        self,
+        function: Callable[..., float | None],
+        *,
+        unit: str,
+        higher_is_better: bool,
+        per_row: Callable[..., Floats] | None = None,
+        parts: Callable[[Terms], Sequence[str]] | None = None,
+        undefined: str = "undefined on these rows",
+    ) -> None:
+        update_wrapper(self, function)
+        self.function = function
+        self.unit = unit
+        self.higher_is_better = higher_is_better
+        self.per_row = per_row
+        """(rows,) values whose mean the metric is, NaN where a row does not count; None for other metrics."""
+        self.parts = parts
+        """What the metric is taken of, one by one (the levels of the hierarchy); the function then gets `part` too."""
+        self.undefined = undefined
+        """Why there is no number, where there is none."""
+
+    def __call__(self, sample: Sample) -> float | None:
+        """The metric of these rows."""
+        return self.function(sample)
+
+    def of(self, part: str) -> "Measure":
+        """The metric of one of its parts."""
+        return Measure(
+            partial(self.function, part=part),
+            unit=self.unit,
+            higher_is_better=self.higher_is_better,
+            per_row=partial(self.per_row, part=part) if self.per_row else None,
+            undefined=self.undefined,
+        )
+
+
+def mean(
+    *,
+    unit: str,
+    higher_is_better: bool,
+    parts: Callable[[Terms], Sequence[str]] | None = None,
+    undefined: str = "no row counts",
+) -> Callable[[Callable[..., Floats]], Measure]:
+    """Make a metric of a function that gives a value per row: their mean."""
+
+    def make(per_row: Callable[..., Floats]) -> Measure:
+        @wraps(per_row)
+        def average(sample: Sample, **part: str) -> float | None:
+            values = per_row(sample, **part)
+            counted = values[~np.isnan(values)]
+            return float(counted.mean()) if len(counted) else None
+
+        return Measure(
+            average,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            per_row=per_row,
+            parts=parts,
+            undefined=undefined,
+        )
+
+    return make
+
+
+def whole(
+    *, unit: str, higher_is_better: bool, undefined: str = "undefined on these rows"
+) -> Callable[[Callable[[Sample], float | None]], Measure]:
+    """Make a metric of a function that needs all rows at once."""
+
+    def make(function: Callable[[Sample], float | None]) -> Measure:
+        return Measure(function, unit=unit, higher_is_better=higher_is_better, undefined=undefined)
+
+    return make
+
+
+def take(name: str) -> Measure:
+    """A metric of the shelf by name; `level_accuracy:chapter` is the metric `level_accuracy` of the part `chapter`.
+
+    Raises:
+        NotFoundError: no such metric; the known ones are listed.
+        PluginError: the plug-in was not made by `mean` or `whole`, so nobody knows whether more of it is better.
+    """
+    stem, _, part = name.partition(":")
+    made = METRICS.take(stem).make
+    if not isinstance(made, Measure):
+        says = TypeError("a metric is made by @mean or @whole of sartor.evaluation.measure")
+        raise PluginError(METRICS.package, stem, says)
+    return made.of(part) if part else made
+
+
+def names(terms: Terms) -> list[str]:
+    """Names of all figures that the shelf gives under these terms: metrics that have parts once for each part."""
+    found = []
+    for stem in METRICS:
+        parts = take(stem).parts
+        found += [stem] if parts is None else [f"{stem}:{part}" for part in parts(terms)]
+    return found
