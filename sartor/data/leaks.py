@@ -18,9 +18,10 @@ from sartor.data.text import key
 RANK = {"train": 0, "validation": 1, "test": 2}
 """Of two rows on two sides, the one of lower rank goes."""
 SHOWN = 10
-NEAR = 0.7
-"""Jaccard similarity of character shingles from which a test row counts as nearly seen in training. Chosen so that
-rewordings of one or two words in a short sentence are met; on long texts it means three quarters copied."""
+NEAR = 0.75
+"""Jaccard similarity of character shingles from which a test row counts as nearly seen in training."""
+SHINGLE = 5
+"""Characters in a shingle: five see word order; a short sentence with one word changed still reaches the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ def refuse(leaks: Sequence[Leak], split_of: Mapping[str, str]) -> RefusedError:
     lines = [_line(leak, split_of) for leak in leaks[:SHOWN]]
     more = [f"  … and {len(leaks) - SHOWN} more"] if len(leaks) > SHOWN else []
     advice = (
-        "A test on rows that were trained on shows memory, not skill. Mend the files, or say 'data: {on_leak: drop_train}': "
-        "the test rows stay, their copies leave the training rows for the quarantine."
+        "A test on rows that were trained on shows memory, not skill. Mend the files, or say 'data: {on_leak: "
+        "drop_train}': the test rows stay, their copies leave the training rows for the quarantine."
     )
     return RefusedError(
         "\n".join([f"Making the data set was stopped: {' and '.join(counted)}.", *lines, *more, advice]),
@@ -109,7 +110,7 @@ def suspicions(rows: Sequence[Row], split_of: Mapping[str, str]) -> dict[str, An
     """
     test = [row for row in rows if split_of[row.id] == "test"]
     train = [row for row in rows if split_of[row.id] == "train"]
-    index = NearIndex([row.text for row in (*train, *test)], threshold=NEAR)
+    index = NearIndex([row.text for row in (*train, *test)], threshold=NEAR, shingle=SHINGLE)
     for at in range(len(train)):
         index.add(at)
     found = {i: near for i in range(len(test)) if (near := index.closest(len(train) + i)) is not None}

@@ -18,8 +18,8 @@ from sartor.core.errors import AskError, boundary, nearest
 from sartor.core.licence import Licence
 from sartor.core.progress import Progress, silent
 from sartor.core.rows import SPLITS, Row
-from sartor.core.shelf import Plugin, Shelf
 from sartor.core.shelf import Params as Settings
+from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import SourcePick, Task
 
 SOURCES = Shelf("sartor.data.sources")
@@ -114,11 +114,10 @@ def _need_columns(task: Task, pick: SourcePick, name: str, records: list[dict[st
     for record in records:
         there.update(dict.fromkeys(record))
     data = task.data
-    wanted = {column: "input.columns" for column in _input_columns(task.input.columns, task.input.template)}
-    wanted[data.label] = "data.label"
-    for column, param in ((data.group, "data.group"), (data.time, "data.time")):
-        if column:
-            wanted[column] = param
+    wanted = dict.fromkeys(_input_columns(task.input.columns, task.input.template), "input.columns")
+    wanted |= {data.label: "data.label"}
+    wanted |= {data.group: "data.group"} if data.group else {}
+    wanted |= {data.time: "data.time"} if data.time else {}
     wanted |= dict.fromkeys(data.levels, "data.levels")
     if data.split.column and pick.split is None:
         wanted[data.split.column] = "data.split.column"

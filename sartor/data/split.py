@@ -7,7 +7,7 @@ next validation. New rows therefore move at most a few of the old ones across th
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sartor.core.canonical import sha256
 from sartor.core.errors import AskError
@@ -98,15 +98,15 @@ def _newest(unit: Unit) -> float:
 
 def _instant(row: Row) -> float:
     try:
-        at = datetime.fromisoformat(row.time or "")
+        at = datetime.fromisoformat((row.time or "").strip())
     except ValueError as error:
         raise AskError(
-            f"Splitting by time failed: row {row.id} ({row.text[:40]!r}) has the time {row.time!r}, which is not ISO 8601 "
-            "like 2026-03-31 or 2026-03-31T14:05:00Z. Mend it, or set data.split.by_time to false.",
+            f"Splitting by time failed: row {row.id} ({row.text[:40]!r}) has the time {row.time!r}, which is not "
+            "ISO 8601 like 2026-03-31 or 2026-03-31T14:05:00Z. Mend it, or set data.split.by_time to false.",
             code="bad_time",
             param="data.time",
         ) from error
-    return at.timestamp() if at.tzinfo else (at - datetime(1970, 1, 1)).total_seconds()
+    return at.timestamp() if at.tzinfo else at.replace(tzinfo=UTC).timestamp()
 
 
 def split_counts(splits: Mapping[str, str]) -> dict[str, int]:

@@ -1,0 +1,240 @@
+"""Where personal data stands in a text: patterns whose hits are checked by their own check digits where they have any.
+
+Finds what has a form: addresses, numbers, credentials. Finds no names, and is never proof that none are there.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
+"""Check letters of the Spanish identity number, by remainder of 23."""
+IBAN_LENGTHS = {
+    "AT": 20,
+    "BE": 16,
+    "BG": 22,
+    "CH": 21,
+    "CY": 28,
+    "CZ": 24,
+    "DE": 22,
+    "DK": 18,
+    "EE": 20,
+    "ES": 24,
+    "FI": 18,
+    "FR": 27,
+    "GB": 22,
+    "GR": 27,
+    "HR": 21,
+    "HU": 28,
+    "IE": 22,
+    "IS": 26,
+    "IT": 27,
+    "LI": 21,
+    "LT": 20,
+    "LU": 20,
+    "LV": 21,
+    "MC": 27,
+    "MT": 31,
+    "NL": 18,
+    "NO": 15,
+    "PL": 28,
+    "PT": 25,
+    "RO": 24,
+    "SE": 24,
+    "SI": 19,
+    "SK": 24,
+    "AE": 23,
+    "BR": 29,
+    "IL": 23,
+    "SA": 24,
+    "TR": 26,
+    "UA": 29,
+}
+CODICE_ODD = dict(
+    zip(
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22,
+         25, 24, 23),
+        strict=True,
+    )
+)  # fmt: skip
+"""Values of the characters in odd places of an Italian tax code."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """A stretch of text that is personal data."""
+
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a kind of personal data looks like, and the test that a hit must pass."""
+
+    kind: str
+    regex: re.Pattern[str]
+    check: Callable[[str], bool] = lambda _hit: True
+
+
+def digits_of(text: str) -> list[int]:
+    """The digits of a text, in order."""
+    return [int(c) for c in text if c.isdigit() and c.isascii()]
+
+
+def luhn(text: str) -> bool:
+    """Check digit of payment cards (ISO/IEC 7812-1)."""
+    digits = digits_of(text)[::-1]
+    doubled = sum(sum(divmod(2 * d, 10)) for d in digits[1::2])
+    return len(digits) > 1 and len(set(digits)) > 1 and (sum(digits[::2]) + doubled) % 10 == 0
+
+
+def card(text: str) -> bool:
+    """A number of 13 to 19 digits that starts like a card and passes Luhn's check."""
+    return 13 <= len(digits_of(text)) <= 19 and text.lstrip()[0] in "23456" and luhn(text)
+
+
+def iban(text: str) -> bool:
+    """Length by country and remainder 1 of 97 (ISO 13616)."""
+    plain = re.sub(r"[\s-]", "", text).upper()
+    if IBAN_LENGTHS.get(plain[:2], len(plain)) != len(plain):
+        return False
+    return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+
+
+def address(text: str) -> bool:
+    """An IP address that can belong to somebody: not loopback, not unspecified, not a version number like 1.2.3.4."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return not (parsed.is_loopback or parsed.is_unspecified)
+
+
+def ssn(text: str) -> bool:
+    """US social security number: areas 000, 666 and 900 to 999, group 00 and serial 0000 were never given out."""
+    area, group, serial = re.split(r"[- ]", text)
+    return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+def phone(text: str) -> bool:
+    """Between 8 and 15 digits (ITU-T E.164), and not a date."""
+    return 8 <= len(digits_of(text)) <= 15 and not re.match(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{4}", text.strip())
+
+
+def steuer_id(text: str) -> bool:
+    """German tax number of persons: check digit by modulus 11, 10 (ISO/IEC 7064), one digit repeated."""
+    digits = digits_of(text)
+    repeats = sorted(digits[:10].count(d) for d in set(digits[:10]))
+    if len(digits) != 11 or digits[0] == 0 or repeats[-1] not in (2, 3) or len(repeats) not in (8, 9):
+        return False
+    product = 10
+    for digit in digits[:10]:
+        product = 2 * ((digit + product) % 10 or 10) % 11
+    return (11 - product) % 10 == digits[10]
+
+
+def dni(text: str) -> bool:
+    """Spanish identity number of residents (DNI) and foreigners (NIE)."""
+    plain = re.sub(r"[\s-]", "", text).upper()
+    return LETTERS[int(plain[:-1].translate(str.maketrans("XYZ", "012"))) % 23] == plain[-1]
+
+
+def nir(text: str) -> bool:
+    """French social security number: 13 digits and their complement to 97 (Corsica's 2A and 2B count as 19 and 18)."""
+    plain = re.sub(r"\s", "", text).upper().replace("2A", "19").replace("2B", "18")
+    return plain.isdigit() and len(plain) == 15 and 97 - int(plain[:13]) % 97 == int(plain[13:])
+
+
+def codice_fiscale(text: str) -> bool:
+    """Italian tax code: its last letter is the sum of tabled values, modulo 26."""
+    plain = text.upper()
+    even = sum(int(c, 36) - 10 if c.isalpha() else int(c) for c in plain[1:15:2])
+    return chr(65 + (even + sum(CODICE_ODD[c] for c in plain[:15:2])) % 26) == plain[15]
+
+
+def weighted(weights: tuple[int, ...], modulus: int, *, complement: bool) -> Callable[[str], bool]:
+    """A check digit that is the weighted sum of the digits before it, or its complement, in a modulus."""
+
+    def check(text: str) -> bool:
+        digits = digits_of(text)
+        total = sum(w * d for w, d in zip(weights, digits, strict=False)) % modulus
+        return len(digits) == len(weights) + 1 and ((modulus - total) % modulus if complement else total) == digits[-1]
+
+    return check
+
+
+def pesel(text: str) -> bool:
+    """Polish person number: a birth date with the century in the month, and a check digit."""
+    digits = digits_of(text)
+    month, day = 10 * digits[2] + digits[3], 10 * digits[4] + digits[5]
+    return (
+        1 <= month % 20 <= 12 and 1 <= day <= 31 and weighted((1, 3, 7, 9, 1, 3, 7, 9, 1, 3), 10, complement=True)(text)
+    )
+
+
+def cpf(text: str) -> bool:
+    """Brazilian person number: two check digits, each by modulus 11 where a remainder of 10 counts as 0."""
+    digits = digits_of(text)
+    found = [sum((n + 1 - i) * d for i, d in enumerate(digits[:n])) * 10 % 11 % 10 for n in (9, 10)]
+    return len(set(digits)) > 1 and found == digits[9:]
+
+
+PATTERNS = (
+    Pattern("credentials", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@[^\s/]+", re.IGNORECASE)),
+    Pattern("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")),
+    Pattern(
+        "iban", re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}(?:[ -]?[A-Z0-9]{1,3})?\b", re.IGNORECASE), iban
+    ),
+    Pattern("card", re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d]|[.,-]\d)"), card),
+    Pattern("us_ssn", re.compile(r"(?<![\d-])\d{3}([- ])\d{2}\1\d{4}(?![\d-])"), ssn),
+    Pattern(
+        "fr_nir",
+        re.compile(r"(?<!\d)[12] ?\d\d ?[0-9]\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)", re.IGNORECASE),
+        nir,
+    ),
+    Pattern(
+        "it_codice_fiscale",
+        re.compile(r"\b[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]\b", re.IGNORECASE),
+        codice_fiscale,
+    ),
+    Pattern("es_dni", re.compile(r"\b(?:\d{8}|[XYZ]-?\d{7})-?[TRWAGMYFPDXBNJZSQVHLCKE]\b", re.IGNORECASE), dni),
+    Pattern("br_cpf", re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)"), cpf),
+    Pattern(
+        "uk_nhs",
+        re.compile(r"(?<!\d)\d{3} \d{3} \d{4}(?!\d)"),
+        weighted((10, 9, 8, 7, 6, 5, 4, 3, 2), 11, complement=True),
+    ),
+    Pattern("de_steuer_id", re.compile(r"(?<![\d.,-])\d{2} ?\d{3} ?\d{3} ?\d{3}(?![\d]|[.,-]\d)"), steuer_id),
+    Pattern("pl_pesel", re.compile(r"(?<![\d.,-])\d{11}(?![\d]|[.,-]\d)"), pesel),
+    Pattern("ip", re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)"), address),
+    Pattern("ip", re.compile(r"(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE), address),
+    Pattern("phone", re.compile(r"(?<![\w.+-])(?:\+|00)[1-9]\d{0,2}(?:[ .()/-]{0,2}\d){6,12}(?![\w])"), phone),
+    Pattern("phone", re.compile(r"(?<![\w.+-])\(?0?\d{2,4}\)?(?:[ /-]|\) ?)\d{3,4}[ -]\d{3,5}(?![\w-])"), phone),
+)
+"""In order of trust: where two overlap, the earlier one counts."""
+MARKS = re.compile(r"[@\d]|::|://")
+"""A text with none of these has nothing that a pattern could find."""
+
+
+def find(text: str) -> list[Finding]:
+    """All findings in a text, left to right, none overlapping."""
+    if not MARKS.search(text):
+        return []
+    found: list[Finding] = []
+    for pattern in PATTERNS:
+        for hit in pattern.regex.finditer(text):
+            free = all(hit.end() <= f.start or hit.start() >= f.end for f in found)
+            if free and pattern.check(hit[0]):
+                found.append(Finding(hit.start(), hit.end(), pattern.kind))
+    return sorted(found)
+
+
+def redact(text: str, found: Iterable[Finding]) -> str:
+    """The text with every finding replaced by its kind, as in `[EMAIL]`."""
+    for finding in sorted(found, reverse=True):
+        text = f"{text[: finding.start]}[{finding.kind.upper()}]{text[finding.end :]}"
+    return text

@@ -1,0 +1,68 @@
+"""Diagnosis texts of ICD-10-CM, from the package simple-icd-10-cm: each with its code, category, block and chapter.
+
+ICD-10-CM is published by the US National Center for Health Statistics and in the public domain; the package is MIT.
+Knows the classification, nothing of models.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from sartor.core.canonical import sha256
+from sartor.core.shelf import Params as Settings
+from sartor.core.shelf import plugin
+
+
+class Params(Settings):
+    """Which texts."""
+
+    part: Literal["descriptions", "inclusion_terms", "all"] = "descriptions"
+    """descriptions: the official one of each code; inclusion_terms: other names that belong to a code."""
+    per_category: Annotated[int, Field(ge=1)] | None = None
+    """At most so many descriptions, and so many inclusion terms, of each three-character category."""
+
+
+@plugin
+def icd10(params: Params) -> Iterator[dict[str, Any]]:
+    """Yield text, label (the block, e.g. A00-A09), block_name, chapter, chapter_name, category, code, kind.
+
+    With a cap, the texts of a category are chosen in the order of a hash of their code and text: spread over the
+    category, the same on every machine, and a larger cap contains a smaller one.
+    """
+    chosen: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in _texts(params.part):
+        chosen[row["category"], row["kind"]].append(row)
+    for rows in chosen.values():
+        if params.per_category is not None and len(rows) > params.per_category:
+            order = sorted(range(len(rows)), key=lambda i: sha256(f"{rows[i]['code']}\n{rows[i]['text']}".encode()))
+            rows = [rows[i] for i in sorted(order[: params.per_category])]  # noqa: PLW2901
+        yield from rows
+
+
+def _texts(part: str) -> Iterator[dict[str, Any]]:
+    import simple_icd_10_cm as icd
+
+    for code in dict.fromkeys(icd.get_all_codes(with_dots=True)):
+        if icd.is_chapter(code) or not (icd.is_category(code) or icd.is_subcategory(code)):
+            continue
+        *between, block, chapter = icd.get_ancestors(code)
+        facts = {
+            "label": block,
+            "block_name": _name(icd.get_description(block)),
+            "chapter": chapter,
+            "chapter_name": _name(icd.get_description(chapter)),
+            "category": between[-1] if between else code,
+            "code": code,
+        }
+        if part != "inclusion_terms":
+            yield {"text": icd.get_description(code), **facts, "kind": "description"}
+        if part != "descriptions":
+            for term in icd.get_inclusion_term(code):
+                yield {"text": term, **facts, "kind": "inclusion"}
+
+
+def _name(description: str) -> str:
+    """A description without the range of codes that ends it."""
+    return description.rsplit(" (", 1)[0]
