@@ -57,6 +57,18 @@ class TooLargeError(AskError):
     http_status = 413
 
 
+class TooSlowError(AskError):
+    """The request took longer to arrive than a stated limit."""
+
+    http_status = 408
+
+
+class MethodError(AskError):
+    """The address is there, but not for this HTTP method."""
+
+    http_status = 405
+
+
 class MissingExtraError(AskError):
     """An optional part is not installed; the message has the install line."""
 
@@ -87,6 +99,13 @@ class UpstreamError(SartorError):
     def __init__(self, message: str, *, retryable: bool, code: str = "upstream_error") -> None:
         super().__init__(message, code=code)
         self.retryable = retryable
+
+
+class OverdueError(SartorError):
+    """Our own answer took longer than a stated limit."""
+
+    http_status = 504
+    exit_code = 75
 
 
 class PluginError(SartorError):
