@@ -18,7 +18,7 @@ CHUNK = 10_000
 VERIFIED = 16
 """Candidates whose exact similarity is computed, the most similar sketches first."""
 SLACK = 0.15
-"""A sketch estimates a similarity with a standard error of at most 0.045: one that falls short by this is not looked at."""
+"""A sketch errs by at most 0.045 (standard error): a candidate that falls short by this is not looked at."""
 
 
 @lru_cache(maxsize=65536)

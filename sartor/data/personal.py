@@ -51,14 +51,10 @@ IBAN_LENGTHS = {
     "TR": 26,
     "UA": 29,
 }
-CODICE_ODD = dict(
-    zip(
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22,
-         25, 24, 23),
-        strict=True,
-    )
-)  # fmt: skip
+CODICE_ODD = {
+    **dict(zip("0123456789ABCDEFGHIJ", 2 * (1, 0, 5, 7, 9, 13, 15, 17, 19, 21), strict=True)),
+    **dict(zip("KLMNOPQRSTUVWXYZ", (2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23), strict=True)),
+}
 """Values of the characters in odd places of an Italian tax code."""
 
 
@@ -97,16 +93,22 @@ def card(text: str) -> bool:
     return 13 <= len(digits_of(text)) <= 19 and text.lstrip()[0] in "23456" and luhn(text)
 
 
+def _iban_regex() -> re.Pattern[str]:
+    """Country, two check digits, and as many characters as the country has, in groups or not."""
+    lengths = sorted(set(IBAN_LENGTHS.values()))
+    countries = {n: "|".join(sorted(c for c in IBAN_LENGTHS if IBAN_LENGTHS[c] == n)) for n in lengths}
+    forms = [f"(?:{countries[n]})\\d{{2}}(?:[ -]?[A-Z0-9]){{{n - 4}}}" for n in lengths]
+    return re.compile(rf"\b(?:{'|'.join(forms)})\b", re.IGNORECASE)
+
+
 def iban(text: str) -> bool:
-    """Length by country and remainder 1 of 97 (ISO 13616)."""
+    """Remainder 1 of 97 (ISO 13616)."""
     plain = re.sub(r"[\s-]", "", text).upper()
-    if IBAN_LENGTHS.get(plain[:2], len(plain)) != len(plain):
-        return False
     return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
 def address(text: str) -> bool:
-    """An IP address that can belong to somebody: not loopback, not unspecified, not a version number like 1.2.3.4."""
+    """An IP address that can belong to somebody: neither loopback nor unspecified."""
     try:
         parsed = ipaddress.ip_address(text)
     except ValueError:
@@ -186,9 +188,7 @@ def cpf(text: str) -> bool:
 PATTERNS = (
     Pattern("credentials", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@[^\s/]+", re.IGNORECASE)),
     Pattern("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")),
-    Pattern(
-        "iban", re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){3,8}(?:[ -]?[A-Z0-9]{1,3})?\b", re.IGNORECASE), iban
-    ),
+    Pattern("iban", _iban_regex(), iban),
     Pattern("card", re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d]|[.,-]\d)"), card),
     Pattern("us_ssn", re.compile(r"(?<![\d-])\d{3}([- ])\d{2}\1\d{4}(?![\d-])"), ssn),
     Pattern(
@@ -213,7 +213,9 @@ PATTERNS = (
     Pattern("ip", re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)"), address),
     Pattern("ip", re.compile(r"(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE), address),
     Pattern("phone", re.compile(r"(?<![\w.+-])(?:\+|00)[1-9]\d{0,2}(?:[ .()/-]{0,2}\d){6,12}(?![\w])"), phone),
-    Pattern("phone", re.compile(r"(?<![\w.+-])\(?0?\d{2,4}\)?(?:[ /-]|\) ?)\d{3,4}[ -]\d{3,5}(?![\w-])"), phone),
+    Pattern("phone", re.compile(r"(?<![\w.+-])\(\d{2,5}\)[ -]?\d{3,4}[ -]?\d{3,5}(?![\w-])"), phone),
+    Pattern("phone", re.compile(r"(?<![\w.+-])0\d{1,4}[ /-]\d{3,4}[ -]?\d{3,5}(?![\w-])"), phone),
+    Pattern("phone", re.compile(r"(?<![\w.+-])[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}(?![\w-])"), phone),
 )
 """In order of trust: where two overlap, the earlier one counts."""
 MARKS = re.compile(r"[@\d]|::|://")

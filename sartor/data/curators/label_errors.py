@@ -33,7 +33,7 @@ class Params(Settings):
 
 @plugin
 def label_errors(rows: list[Row], params: Params, bench: Bench) -> Curated:
-    """Score the label of each training row by a model that has not seen it; labels with fewer rows than folds are left."""
+    """Score each training label by a model that has not seen it; labels with fewer rows than folds are left out."""
     from cleanlab.filter import find_label_issues
 
     train = [row for row in rows if bench.split(row) == "train"]

@@ -7,7 +7,7 @@ Put it right after `normalise`: what an earlier curator takes out goes to quaran
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from sartor.core.canonical import sha256
 from sartor.core.rows import Row
@@ -25,7 +25,7 @@ class Params(Settings):
 
     action: Literal["report", "redact", "drop"] = "report"
     engine: Literal["patterns", "presidio"] = "patterns"
-    """patterns: own ones, with check digits; presidio: Microsoft's recognisers without a language model (extra `pii`)."""
+    """patterns: own ones, with check digits; presidio: its recognisers without a language model (extra `pii`)."""
     kinds: tuple[str, ...] = ()
     """Only these kinds, e.g. email, phone, iban, card; empty: all."""
 
@@ -91,7 +91,7 @@ def _presidio() -> Find:
 
     # Its e-mail recogniser would otherwise fetch the list of public suffixes; the bundled one is enough.
     domains.TLD_EXTRACTOR = domains.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    language = SpacyNlpEngine()
+    language: Any = SpacyNlpEngine()
     language.nlp = {"en": spacy.blank("en")}
     engine = AnalyzerEngine(nlp_engine=language, supported_languages=["en"])
 
