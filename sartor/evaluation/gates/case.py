@@ -2,25 +2,22 @@
 
 What is stored about a subject's quality is not trusted: every figure is worked out again from the answers, row by
 row, so that a replayed decision rests on the rows alone. Measured figures (latency, unit cost, looks) can't be worked
-out again and are taken from the sealed reports. Knows no store and passes no judgement.
-
-What a report must carry for this, beside the subject's `answers.parquet`:
-    facts: `licence` (`Licence.model_dump()`), `errors` (a list of what went wrong while inspecting)
-    measured: `latency_ms`, `unit_cost` (money per request beyond what stands in the answers), `looks` (how often the
-        test rows have been read, this time included)
+out again and are taken as they were sealed. Knows no store and passes no judgement.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sartor.core.licence import Licence
 from sartor.core.records import Metric, Report
 from sartor.core.task import Gate, Task
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.compare import Comparison, compare
-from sartor.evaluation.inspect import inspect
+from sartor.evaluation.inspect import Inspection, inspect
 from sartor.evaluation.terms import Terms
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Case:
     """Of the candidate."""
     licence: Licence | None = None
     latency_ms: float | None = None
-    """Measured milliseconds of one answer."""
+    """Milliseconds in which 95 % of single answers came."""
     unit_cost: float | None = None
     """Money per request that serving costs."""
     rows: int | None = None
@@ -54,59 +51,85 @@ class Case:
     """What went wrong while the evidence was gathered."""
 
 
-def case_from(task: Task, terms: Terms, reports: Mapping[str, Report], answers: Mapping[str, Answers]) -> Case:
-    """The case that the evidence makes. Never raises on odd evidence: what can't be worked out is an error in it.
+def case_from(
+    task: Task,
+    terms: Terms,
+    reports: Mapping[str, Report],
+    answers: Mapping[str, Answers],
+    *,
+    licence: Licence | None,
+    looks: int | None,
+) -> Case:
+    """The case that the evidence makes. What can't be worked out becomes an error in it instead of raising.
 
     Args:
-        reports: inspection reports by role: `candidate`, `incumbent`, `floor`.
-        answers: the answers behind them, by the same roles.
+        reports: inspection reports by role: `candidate`, `incumbent`, `floor`. Read of them: `title`,
+            `facts["errors"]`, and `measured["overhead" | "unit_cost" | "latency_ms_p95"]`.
+        answers: the answers behind them, by the same roles, decided under any terms; those of these terms count.
+        licence: of the candidate, its parents' included.
+        looks: how often the test rows have been read, this time included.
     """
-    errors: list[str] = [f"{role}: {e}" for role, report in reports.items() for e in report.facts.get("errors", ())]
-    overheads = {role: _overhead(task, report) for role, report in reports.items()}
+    desk = _Desk([f"{role}: {error}" for role, report in reports.items() for error in report.facts.get("errors", ())])
+    candidate = reports.get("candidate")
+    measured = candidate.measured if candidate else {}
+    if "overhead" not in measured:
+        desk.errors.append("what serving the candidate costs was not measured")
+    decided = {role: given.redecide(terms.matrix, terms.target) for role, given in answers.items()}
 
     def against(role: str) -> Comparison | None:
-        if role not in answers or "candidate" not in answers or (role == "floor" and is_floor):
+        if "candidate" not in decided or role not in decided:
             return None
-        pair = (overheads.get("candidate", 0.0), overheads.get(role, 0.0))
-        return compare(answers["candidate"], answers[role], terms, gate=task.gate, overheads=pair)
+        costs = (_overhead(reports, "candidate"), _overhead(reports, role))
+        return compare(decided["candidate"], decided[role], terms, gate=task.gate, overheads=costs)
 
-    def tried(what: str, work: Any, *given: Any) -> Any:
-        try:
-            return work(*given)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong, the gate must see it and fail closed
-            errors.append(f"{what} failed: {type(error).__name__}: {error}")
-            return None
+    def inspected() -> Inspection | None:
+        return inspect(decided["candidate"], terms, metrics=GATED) if "candidate" in decided else None
 
-    candidate = reports.get("candidate")
-    facts, measured = (candidate.facts, candidate.measured) if candidate else ({}, {})
+    found = desk.tried("inspecting the candidate", inspected)
     is_floor = candidate is not None and candidate.title == task.gate.floor
-    mine = answers.get("candidate")
-    found = tried("inspection of the candidate", inspect, mine, terms) if mine is not None else None
+    mine = decided.get("candidate")
     return Case(
         gate=task.gate,
         currency=task.value.currency,
         has_incumbent=task.incumbent.kind != "none",
         has_floor=any(c.title == task.gate.floor for c in task.candidates),
         is_floor=is_floor,
-        incumbent=tried("comparison with the incumbent", against, "incumbent"),
-        floor=tried("comparison with the floor", against, "floor"),
+        incumbent=desk.tried("comparing with what answers today", lambda: against("incumbent")),
+        floor=None if is_floor else desk.tried("comparing with the floor", lambda: against("floor")),
         metrics=found.metrics if found else None,
-        licence=tried("reading the licence", Licence.model_validate, facts["licence"]) if "licence" in facts else None,
-        latency_ms=measured.get("latency_ms"),
-        unit_cost=_unit_cost(mine, measured),
+        licence=licence,
+        latency_ms=measured.get("latency_ms_p95"),
+        unit_cost=None if mine is None else desk.tried("adding up unit cost", lambda: _unit_cost(mine, measured)),
         rows=None if mine is None else len(mine),
-        looks=measured.get("looks"),
-        errors=tuple(errors + (found.facts["errors"] if found else [])),
+        looks=looks,
+        errors=tuple(desk.errors) + (tuple(found.facts["errors"]) if found else ()),
     )
 
 
-def _overhead(task: Task, report: Report) -> float:
-    """Measured money per request: serving, and waiting at its price."""
-    unit, wait = report.measured.get("unit_cost") or 0.0, report.measured.get("latency_ms") or 0.0
-    return float(unit) + float(wait) / 1000.0 * task.value.latency
+GATED = ("calibration_error",)
+"""Metrics of the candidate alone that the gate reads; all others it reads as differences."""
 
 
-def _unit_cost(answers: Answers | None, measured: Mapping[str, Any]) -> float | None:
-    if answers is None or measured.get("unit_cost") is None:
+@dataclass(frozen=True)
+class _Desk:
+    """Where evidence is gathered, and what went wrong is written down."""
+
+    errors: list[str]
+
+    def tried(self, what: str, work: Callable[[], T | None]) -> T | None:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the gate must see it and fail closed
+            self.errors.append(f"{what} failed: {type(error).__name__}: {error}")
+            return None
+
+
+def _overhead(reports: Mapping[str, Report], role: str) -> float:
+    """Measured money per request: serving, and waiting at its price; none for what was not run here."""
+    return float(reports[role].measured.get("overhead", 0.0)) if role in reports else 0.0
+
+
+def _unit_cost(answers: Answers, measured: Mapping[str, Any]) -> float | None:
+    if measured.get("unit_cost") is None:
         return None
     return float(measured["unit_cost"]) + float(answers.serving_cost.mean())
