@@ -3,13 +3,19 @@
 Knows transport and what its failures mean; what comes back is checked by the vault.
 """
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sartor.core.errors import AskError, NotFoundError, StoreError, missing_extra
 from sartor.store.disk import key
+
+FRESH = 900.0
+"""Seconds for which a stored file counts as young without being written again; far less than gc's shortest grace."""
 
 
 class Bucket:
@@ -35,17 +41,26 @@ class Bucket:
             return bool(self._system.exists(self._key(digest)))
 
     def put(self, path: Path, digest: str) -> None:
-        """Upload a file whose bytes have this digest. If it is there by now, it stays as it is."""
+        """Upload a file whose bytes have this digest.
+
+        A file that is there and was stored lately stays; an old one is written again, the same bytes over the same,
+        so that it is young while a record that refers to it is on its way.
+        """
         with self._reaching("uploading a file"):
-            if self._system.exists(self._key(digest)):
+            stands = self._written(digest)
+            if stands is not None and time.time() - stands < FRESH:
                 return
             try:
-                self._system.put_file(str(path), self._key(digest), mode="create")
-            except FileExistsError:
-                return
+                self._system.put_file(str(path), self._key(digest), mode="create" if stands is None else "overwrite")
             except OSError as error:
-                if "PreconditionFailed" not in str(error) and "pre-condition" not in str(error):
-                    raise
+                if not self._system.exists(self._key(digest)):  # else somebody else was first
+                    raise error from None
+
+    def _written(self, digest: str) -> float | None:
+        try:
+            return _time(self._system.info(self._key(digest)))
+        except FileNotFoundError:
+            return None
 
     def get(self, digest: str, target: Path) -> None:
         """Download into a file; the bytes are not yet checked.
@@ -68,14 +83,16 @@ class Bucket:
             except FileNotFoundError:
                 return
         for name, facts in sorted(found.items()):
-            written = facts.get("LastModified") or facts.get("created")
-            yield name.rsplit("/sha256/", 1)[1].replace("/", ""), int(facts["size"]), written.timestamp()
+            yield name.rsplit("/sha256/", 1)[1].replace("/", ""), int(facts["size"]), _time(facts)
 
-    def remove(self, digest: str) -> None:
-        """Remove the file, if it is there."""
+    def remove(self, digest: str, *, before: float = math.inf) -> bool:
+        """Remove the file if it is there and was last stored before a time (seconds since 1970); whether it was."""
         with self._reaching("removing a file"):
-            if self._system.exists(self._key(digest)):
-                self._system.rm_file(self._key(digest))
+            stands = self._written(digest)
+            if stands is None or stands >= before:
+                return False
+            self._system.rm_file(self._key(digest))
+        return True
 
     @contextmanager
     def _reaching(self, trying: str) -> Iterator[None]:
@@ -91,3 +108,8 @@ class Bucket:
                 f"Tried {trying} at {self.url}: {error}. Check that it can be reached, and the bucket's name.",
                 code="store_unreachable",
             ) from error
+
+
+def _time(facts: Mapping[str, Any]) -> float:
+    written = facts.get("LastModified") or facts.get("created") or facts.get("mtime")
+    return written.timestamp() if isinstance(written, datetime) else float(written or 0.0)

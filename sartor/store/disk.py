@@ -4,7 +4,9 @@ Knows nothing of records, artifacts or remote places.
 """
 
 import errno
+import fcntl
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -64,16 +66,28 @@ class Disk:
     def adopt(self, draft: Path, digest: str) -> None:
         """Give a written draft, whose bytes have this digest, its place. A sound file already there stays."""
         target = self.place(digest)
-        if target.exists() and self.sound(target, digest):
-            return
-        draft.chmod(0o400)
-        sync(draft)
-        if not target.parent.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            sync(target.parent.parent)
-        draft.replace(target)
-        sync(target.parent)
-        self._verified[digest, _seen(target)] = None
+        with self.holding(fcntl.LOCK_SH):
+            if not (target.exists() and self.sound(target, digest)):
+                draft.chmod(0o400)
+                sync(draft)
+                if not target.parent.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    sync(target.parent.parent)
+                draft.replace(target)
+                sync(target.parent)
+            os.utime(target)  # young again: what is about to be referred to is not swept
+            self._verified[digest, _seen(target)] = None
+
+    @contextmanager
+    def holding(self, how: int) -> Iterator[None]:
+        """The lock between those who store (shared) and those who sweep (exclusive)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, how)
+            yield
+        finally:
+            os.close(handle)
 
     def path(self, digest: str) -> Path:
         """The verified file.
@@ -103,13 +117,17 @@ class Disk:
     def digests(self) -> Iterator[str]:
         """Digests of all files, sorted."""
         for folder in sorted((self.folder / "sha256").glob("[0-9a-f][0-9a-f]")):
-            for name in sorted(os.listdir(folder)):
-                yield folder.name + name
+            for path in sorted(folder.iterdir()):
+                yield folder.name + path.name
 
-    def remove(self, digest: str) -> None:
-        """Remove the file, if it is there."""
-        with writing(self.folder):
-            self.place(digest).unlink(missing_ok=True)
+    def remove(self, digest: str, *, before: float = math.inf) -> bool:
+        """Remove the file if it is there and was last stored before a time (seconds since 1970); whether it was."""
+        target = self.place(digest)
+        with writing(self.folder), self.holding(fcntl.LOCK_EX):
+            if not target.exists() or target.stat().st_mtime >= before:
+                return False
+            target.unlink()
+        return True
 
 
 def key(digest: str) -> str:

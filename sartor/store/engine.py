@@ -3,6 +3,7 @@
 Knows connections and what their failures mean; knows no tables.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,6 +26,8 @@ SAFE_WAL = (3, 51, 3)
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "lustre"})
 """File systems whose locks SQLite cannot trust."""
 BUSY_SECONDS = 30.0
+ADVISORY_LOCK = 7_205_759_403
+"""Key of the lock that PostgreSQL keeps for us; any number that no other program uses."""
 
 
 def sqlite_module() -> ModuleType:
@@ -79,6 +82,25 @@ class Database:
         with self.turn, speaking(f"writing to the ledger at {self.where}"), self.writer.begin() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading whose statements all see the ledger as it stood at the first of them."""
+        engine = self.reader.execution_options()
+        if self.dialect == "postgresql":
+            engine = self.reader.execution_options(isolation_level="REPEATABLE READ")
+        with speaking(f"reading the ledger at {self.where}"), engine.connect() as connection:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    def alone(self, connection: Connection) -> None:
+        """Let no other transaction that asks the same run beside this one, which takes many rows in any order.
+
+        On SQLite that is so already. On PostgreSQL two such could wait for each other's rows for ever.
+        """
+        if self.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+
     def close(self) -> None:
         """Close all connections."""
         self.reader.dispose()
@@ -102,7 +124,7 @@ def open_sqlite(path: Path, *, read_only: bool = False) -> Database:
         raise StoreError(f"There is no ledger {path} to open read-only.", code="store_missing")
     module = sqlite_module()
     mode = "mode=ro" if read_only else "mode=rwc"
-    if read_only and not _may_write(path.parent) and not path.with_name(path.name + "-wal").exists():
+    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         mode = "immutable=1"  # on a read-only disk nobody can be writing, and a WAL index cannot be made
     opener = partial(_open_file, module, f"{path.absolute().as_uri()}?{mode}", read_only=read_only)
     make = partial(create_engine, "sqlite://", module=module, creator=opener, poolclass=QueuePool, pool_timeout=60)
@@ -212,9 +234,3 @@ def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
         if here.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = system, len(point.parts)
     return found
-
-
-def _may_write(folder: Path) -> bool:
-    import os
-
-    return os.access(folder, os.W_OK) and not os.statvfs(folder).f_flag & os.ST_RDONLY

@@ -20,8 +20,8 @@ R = TypeVar("R", bound=Record)
 
 BATCH = 1000
 LONGEST_FIELD = 512
-ENOUGH = 2000
-"""Rows of a field that are counted at most when the most selective field of a search is sought."""
+ENOUGH = (200, 5_000, 100_000)
+"""Rows counted at most when the field with the fewest is sought: counting never costs more than the search saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,15 @@ class Ledger:
             StoreError: the store is read-only, full, locked or damaged.
             AskError: an index field is longer than 512 characters.
         """
-        return self.put_many([item])[0]
+        with self.database.write() as connection:
+            self._put_batch(connection, [item])
+        return item.digest
 
     def put_many(self, items: Iterable[Record]) -> list[str]:
         """Store records in their order, all of them or none; the digests in the same order."""
         digests: list[str] = []
         with self.database.write() as connection:
+            self.database.alone(connection)
             for batch in _batches(items, BATCH):
                 self._put_batch(connection, batch)
                 digests.extend(item.digest for item in batch)
@@ -137,7 +140,7 @@ class Ledger:
             names = self._by_selectivity(connection, kind.kind, asked)
             values = _values(kind.kind, names, asked) | {"limit": limit}
             found = connection.execute(_search(len(names)), values).scalars().all()
-        return [kind.model_validate_json(body) for body in found]
+        return [_read(kind, body) for body in found]
 
     def count(self, kind: type[Record], **fields: str) -> int:
         """How many records `find` would have without a limit."""
@@ -147,13 +150,13 @@ class Ledger:
             return int(connection.execute(_tally(len(names)), _values(kind.kind, names, asked)).scalar_one())
 
     def _by_selectivity(self, connection: Connection, kind: str, asked: Mapping[str, str]) -> list[str]:
-        if len(asked) < 2:
-            return list(asked)
-        rows = {
-            name: connection.execute(CAPPED, {"kind": kind, "name": name, "value": value, "limit": ENOUGH}).scalar_one()
-            for name, value in asked.items()
-        }
-        return sorted(rows, key=lambda name: (rows[name], name))
+        names = sorted(asked)
+        for enough in ENOUGH if len(names) > 1 else ():
+            rows = {name: _rows(connection, kind, name, asked[name], enough) for name in names}
+            names.sort(key=lambda name: rows[name])
+            if rows[names[0]] < enough:
+                break
+        return names
 
     # Lineage
 
@@ -227,14 +230,14 @@ class Ledger:
 
 # Statements, built once: the compiled form is cached by their structure.
 
-_digest = bindparam("digest")
+_digest: Any = bindparam("digest")
 BY_DIGEST = select(record.c.kind, record.c.body).where(record.c.digest == _digest)
 BY_PREFIX = (
     select(record.c.kind, record.c.body)
     .where(record.c.digest >= bindparam("low"), record.c.digest < bindparam("high"))
     .limit(2)
 )
-KNOWN = select(literal_column("1")).where(record.c.digest == _digest)
+KNOWN: Select[Any] = select(literal_column("1")).where(record.c.digest == _digest)
 PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
 CHILDREN = (
     select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
@@ -325,6 +328,11 @@ def _checked(kind: type[Record], fields: Mapping[str, str]) -> dict[str, str]:
     return dict(fields)
 
 
+def _rows(connection: Connection, kind: str, name: str, value: str, limit: int) -> int:
+    asked = {"kind": kind, "name": name, "value": value, "limit": limit}
+    return int(connection.execute(CAPPED, asked).scalar_one())
+
+
 def _row(item: Record) -> dict[str, str]:
     return {
         "digest": item.digest,
@@ -356,7 +364,18 @@ def _build(kind: str, body: str) -> Record:
     known = KINDS.get(kind)
     if known is None:
         raise StoreError(f"The ledger holds a record of kind '{kind}': a newer Sartor wrote it.", code="store_newer")
-    return known.model_validate_json(body)
+    return _read(known, body)
+
+
+def _read(kind: type[R], body: str) -> R:
+    try:
+        return kind.model_validate_json(body)
+    except ValueError as error:
+        raise StoreError(
+            f"A record of kind '{kind.kind}' in the ledger cannot be read: {error}. A newer Sartor wrote it, or it "
+            "was changed by hand: run 'sartor doctor'.",
+            code="record_unreadable",
+        ) from error
 
 
 def _prefix(digest: str) -> str:

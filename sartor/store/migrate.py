@@ -9,9 +9,6 @@ from sartor.core.errors import StoreError
 from sartor.store.engine import Database, speaking
 from sartor.store.schema import REVISION
 
-ADVISORY_LOCK = 7_205_759_403
-"""Key under which PostgreSQL lets one migrating process in at a time."""
-
 
 def revision(database: Database) -> str | None:
     """Revision of the tables; None where there are none yet."""
@@ -61,8 +58,7 @@ def _upgrade(database: Database) -> None:
     config.set_main_option("script_location", "sartor.store:migrations")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     with database.write() as connection:
-        if database.dialect == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        database.alone(connection)
         stands = _revision(connection) if _has_version(connection) else None
         if stands is not None and stands not in known:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Opens a store: one folder with a ledger, a vault, temporary files and artifacts laid out as folders."""
+"""Opens a store: one folder with a ledger, a vault, unfinished work, and artifacts laid out as folders."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import StoreError
 from sartor.core.records import Artifact
+from sartor.store.disk import writing
 from sartor.store.engine import open_sqlite, open_url
 from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up
@@ -26,34 +26,48 @@ class Store:
     ledger: Ledger
     vault: Vault
     temp: Path
-    """Folder for unfinished work, on the same disk as the store."""
+    """Folder for unfinished work; on the same disk as the store unless that disk may not be written."""
+    laid: Path
+    """Folder of artifacts laid out as folders: a cache, made again when it is gone."""
+    scratch: "tempfile.TemporaryDirectory[str] | None" = None
+    """Where `temp` and `laid` are while the store's own folder may not be written."""
 
     def folder(self, artifact: Artifact) -> Path:
-        """A folder with the artifact's files under their own names, each verified; made once, then reused.
+        """A folder with exactly the artifact's files under their own names, each verified; made once, then reused.
 
         Raises:
-            StoreError: a file is missing or damaged, or the disk is full.
+            NotFoundError: a file is not in the vault.
+            StoreError: a file is damaged, or the disk is full.
         """
-        target = self.root / "laid" / artifact.digest
+        target = self.laid / artifact.digest
         if target.is_dir():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="laid-", dir=self.temp))
-        try:
-            self.vault.lay_out(artifact.files, work)
-            work.rename(target)
-        except OSError as error:
-            if not target.is_dir():  # else somebody else was first, with the same bytes
-                raise StoreError(
-                    f"Tried to lay out {artifact.name} in {target}: {error}.", code="store_full"
-                ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            if self.vault.fits(artifact.files, target):
+                return target
+            shutil.rmtree(target, ignore_errors=True)  # the vault's own files decide whether it can be made again
+        with writing(self.laid):
+            self.laid.mkdir(parents=True, exist_ok=True)
+            self.temp.mkdir(mode=0o700, parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(prefix="laid-", dir=self.temp))
+            try:
+                self.vault.lay_out(artifact.files, work)
+                _settle(work, target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
         return target
 
     def close(self) -> None:
-        """Close the ledger's connections."""
+        """Close the ledger's connections and drop what was only for this opening."""
         self.ledger.close()
+        if self.scratch:
+            self.scratch.cleanup()
+
+
+def _settle(work: Path, target: Path) -> None:
+    try:
+        work.rename(target)
+    except OSError:
+        if not target.is_dir():  # else somebody else was first, with the same bytes
+            raise
 
 
 def open_store(
@@ -69,24 +83,25 @@ def open_store(
     Args:
         ledger_url: `postgresql+psycopg://…`; default SQLite in the folder.
         vault_url: `s3://bucket/prefix` or any fsspec URL; default the folder.
+        read_only: change no record, pointer or file. Caches are still made, elsewhere if they must.
         storage_options: for the vault's file system (endpoint, key, secret), passed on as they are.
 
     Raises:
         StoreError: the folder cannot be made or written, or a newer Sartor wrote it.
     """
-    temp = root / "temp"
     if not read_only:
-        try:
-            os.makedirs(root, exist_ok=True)
-            temp.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"Tried to make a store in {root}: {error.strerror}. Name a folder that may be written.",
-                code="store_unwritable",
-            ) from error
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
+            (root / "temp").mkdir(mode=0o700, exist_ok=True)
     opened = (
         open_url(ledger_url, read_only=read_only) if ledger_url else open_sqlite(root / LEDGER, read_only=read_only)
     )
-    bring_up(opened)
-    vault = open_vault(root, vault_url, read_only=read_only, storage_options=storage_options or {})
-    return Store(root, Ledger(opened), vault, temp)
+    try:
+        bring_up(opened)
+        scratch = None if os.access(root, os.W_OK) else tempfile.TemporaryDirectory(prefix="sartor-")
+        caches = Path(scratch.name) if scratch else root
+        vault = open_vault(root, caches, vault_url, read_only=read_only, storage_options=storage_options or {})
+    except BaseException:
+        opened.close()
+        raise
+    return Store(root, Ledger(opened), vault, caches / "temp", caches / "laid", scratch)

@@ -4,6 +4,7 @@ Knows no records. On local disk by default; with a remote place the disk is a ca
 """
 
 import io
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -146,11 +147,14 @@ class Vault:
         """Digests of all files, sorted."""
         return (item.digest for item in self.stored())
 
-    def remove(self, digest: str) -> None:
-        """Remove a file, if it is there."""
-        if self.bucket:
-            self.bucket.remove(digest)
-        self.disk.remove(digest)
+    def remove(self, digest: str, *, before: float = math.inf) -> bool:
+        """Remove a file if it is there and was last stored before a time (seconds since 1970); whether it was."""
+        if self.bucket is None:
+            return self.disk.remove(digest, before=before)
+        removed = self.bucket.remove(digest, before=before)
+        if removed:
+            self.disk.remove(digest)
+        return removed
 
 
 def inside(name: str) -> PurePosixPath:
@@ -175,10 +179,17 @@ def place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def open_vault(root: Path, url: str | None, *, read_only: bool, storage_options: Mapping[str, Any]) -> Vault:
-    """The vault of the store in `root`: in the folder itself, or at a URL with its cache in the folder."""
+def open_vault(
+    root: Path, caches: Path, url: str | None, *, read_only: bool, storage_options: Mapping[str, Any]
+) -> Vault:
+    """The vault of the store in `root`, or at a URL; what is only a cache lies under `caches`.
+
+    Raises:
+        AskError: the URL is none.
+        MissingExtraError: the package for such URLs is not installed.
+    """
     if url is None:
-        return Vault(Disk(root / "vault", root / "temp"), read_only=read_only)
+        return Vault(Disk(root / "vault", caches / "temp"), read_only=read_only)
     if "://" not in url:
         raise AskError(f"'{url}' is no vault URL: give s3://bucket/prefix, or nothing for the disk.", param="vault_url")
-    return Vault(Disk(root / "cache", root / "temp"), Bucket(url, storage_options), read_only=read_only)
+    return Vault(Disk(caches / "cache", caches / "temp"), Bucket(url, storage_options), read_only=read_only)

@@ -1,0 +1,125 @@
+"""What tests of several rooms share: a throw-away PostgreSQL, an S3 server on loopback, and strictness about skips."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STRICT = os.environ.get("SARTOR_TEST_STRICT") == "1"
+"""Set in CI: a test that was skipped for lack of a service or of data is a failure there."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    if STRICT and report.skipped and not hasattr(report, "wasxfail") and item.get_closest_marker("browser") is None:
+        report.outcome = "failed"
+        report.longrepr = f"SARTOR_TEST_STRICT=1 permits no skipping: {report.longrepr[2]}"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running throw-away cluster, reached through a socket in its own folder."""
+
+    folder: Path
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(f"host={self.folder} user=postgres dbname=postgres", autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL from the system's package, in a temporary folder; the server refuses to run as root."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if not programs:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    pytest.importorskip("psycopg")
+    folder = Path(tempfile.mkdtemp(prefix="sartor-pg-", dir="/tmp"))  # a short path: it holds a socket
+    lower = []
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        lower = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*lower, str(programs[-1] / program), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    try:
+        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
+        run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+        yield Postgres(folder)
+        run("pg_ctl", "stop", "-m", "immediate")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
+    """URL of a fresh, empty database."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.url(name)
+    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket on the test server, and what a file system needs to reach it."""
+
+    url: str
+    options: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server on loopback."""
+    server_module = pytest.importorskip("moto.server", reason="the S3 test server (moto) is not installed")
+    pytest.importorskip("s3fs")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: str) -> Bucket:
+    """A fresh, empty bucket."""
+    import s3fs
+
+    options = {
+        "key": "test",
+        "secret": "test",
+        "endpoint_url": s3_server,
+        "client_kwargs": {"region_name": "us-east-1"},
+    }
+    name = f"b{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem(**options).mkdir(name)
+    return Bucket(f"s3://{name}", options)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The public data sets; never copied into the project."""
+    root = Path(__file__).parents[1]
+    folder = Path(os.environ.get("SARTOR_DATA", root.parent / "shared" / "data"))
+    if not (folder / "banking77" / "train.jsonl").is_file():
+        pytest.skip(f"no data sets in {folder}: set SARTOR_DATA")
+    return folder
