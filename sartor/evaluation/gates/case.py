@@ -57,29 +57,27 @@ def case_from(
     reports: Mapping[str, Report],
     answers: Mapping[str, Answers],
     *,
-    licence: Licence | None,
-    looks: int | None,
+    looks: int | None = None,
 ) -> Case:
     """The case that the evidence makes. What can't be worked out becomes an error in it instead of raising.
 
     Args:
         reports: inspection reports by role: `candidate`, `incumbent`, `floor`. Read of them: `title`,
-            `facts["errors"]`, and `measured["overhead" | "unit_cost" | "latency_ms_p95"]`.
+            `facts["licence" | "errors"]` and `measured["unit_cost" | "latency_ms" | "latency_p95_ms"]`.
         answers: the answers behind them, by the same roles, decided under any terms; those of these terms count.
-        licence: of the candidate, its parents' included.
         looks: how often the test rows have been read, this time included.
     """
     desk = _Desk([f"{role}: {error}" for role, report in reports.items() for error in report.facts.get("errors", ())])
     candidate = reports.get("candidate")
-    measured = candidate.measured if candidate else {}
-    if "overhead" not in measured:
+    facts, measured = (candidate.facts, candidate.measured) if candidate else ({}, {})
+    if measured.get("unit_cost") is None:
         desk.errors.append("what serving the candidate costs was not measured")
     decided = {role: given.redecide(terms.matrix, terms.target) for role, given in answers.items()}
 
     def against(role: str) -> Comparison | None:
         if "candidate" not in decided or role not in decided:
             return None
-        costs = (_overhead(reports, "candidate"), _overhead(reports, role))
+        costs = (_overhead(task, reports, "candidate"), _overhead(task, reports, role))
         return compare(decided["candidate"], decided[role], terms, gate=task.gate, overheads=costs)
 
     def inspected() -> Inspection | None:
@@ -97,8 +95,8 @@ def case_from(
         incumbent=desk.tried("comparing with what answers today", lambda: against("incumbent")),
         floor=None if is_floor else desk.tried("comparing with the floor", lambda: against("floor")),
         metrics=found.metrics if found else None,
-        licence=licence,
-        latency_ms=measured.get("latency_ms_p95"),
+        licence=desk.tried("reading the licence", lambda: Licence.model_validate(facts["licence"])),
+        latency_ms=measured.get("latency_p95_ms", measured.get("latency_ms")),
         unit_cost=None if mine is None else desk.tried("adding up unit cost", lambda: _unit_cost(mine, measured)),
         rows=None if mine is None else len(mine),
         looks=looks,
@@ -124,9 +122,11 @@ class _Desk:
             return None
 
 
-def _overhead(reports: Mapping[str, Report], role: str) -> float:
+def _overhead(task: Task, reports: Mapping[str, Report], role: str) -> float:
     """Measured money per request: serving, and waiting at its price; none for what was not run here."""
-    return float(reports[role].measured.get("overhead", 0.0)) if role in reports else 0.0
+    measured = reports[role].measured if role in reports else {}
+    waiting = float(measured.get("latency_ms") or 0.0) / 1000.0 * task.value.latency
+    return float(measured.get("unit_cost") or 0.0) + waiting
 
 
 def _unit_cost(answers: Answers, measured: Mapping[str, Any]) -> float | None:
