@@ -104,12 +104,7 @@ def s3_bucket(s3_server: str) -> Bucket:
     """A fresh, empty bucket."""
     import s3fs
 
-    options = {
-        "key": "test",
-        "secret": "test",
-        "endpoint_url": s3_server,
-        "client_kwargs": {"region_name": "us-east-1"},
-    }
+    options = {"key": "test", "secret": "test", "endpoint_url": s3_server}
     name = f"b{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem(**options).mkdir(name)
     return Bucket(f"s3://{name}", options)
@@ -123,3 +118,50 @@ def data_folder() -> Path:
     if not (folder / "banking77" / "train.jsonl").is_file():
         pytest.skip(f"no data sets in {folder}: set SARTOR_DATA")
     return folder
+
+
+@dataclass(frozen=True)
+class TinyLinear:
+    """A real linear variant, made the way the file format says, and the scikit-learn objects that it came from."""
+
+    folder: Path
+    labels: tuple[str, ...]
+    vectorizers: tuple[Any, ...]
+    classifier: Any
+
+
+TINY_ROWS = {
+    "card": ["my card has not arrived", "the card is lost", "card was stolen today", "when does my new card come"],
+    "money": ["transfer did not go through", "where is my money", "the transfer is pending", "send money abroad"],
+    "other": ["change my address", "close the account", "verify my identity", "what is your phone number"],
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_linear(tmp_path_factory: pytest.TempPathFactory) -> TinyLinear:
+    """Words and characters, logistic regression, three labels; no code of the training room."""
+    import json
+
+    import numpy as np
+    from safetensors.numpy import save_file
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    texts, targets = zip(*((text, label) for label, rows in TINY_ROWS.items() for text in rows), strict=True)
+    parts = [{"analyzer": "word", "ngram": [1, 2]}, {"analyzer": "char_wb", "ngram": [2, 4]}]
+    fitted = [TfidfVectorizer(analyzer=p["analyzer"], ngram_range=p["ngram"], sublinear_tf=True) for p in parts]
+    features = hstack([v.fit_transform(texts) for v in fitted]).tocsr()
+    model = LogisticRegression(C=10).fit(features, targets)
+    specs = [
+        p | {"sublinear": True, "min_df": 1, "lowercase": True, "strip_accents": None}
+        | {"vocabulary": {term: int(i) for term, i in v.vocabulary_.items()}}
+        for p, v in zip(parts, fitted, strict=True)
+    ]
+    folder = tmp_path_factory.mktemp("linear")
+    (folder / "vectorizer.json").write_text(json.dumps({"kind": "tfidf", "parts": specs}))
+    arrays = {"idf": np.concatenate([v.idf_ for v in fitted]), "weight": model.coef_, "bias": model.intercept_}
+    save_file({k: np.ascontiguousarray(a, dtype=np.float32) for k, a in arrays.items()}, folder / "linear.safetensors")
+    calibration = {"temperature": 0.5, "energy": [-3.0, 1.0], "novelty": None, "threshold": 2.0}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    return TinyLinear(folder, tuple(TINY_ROWS), tuple(fitted), model)

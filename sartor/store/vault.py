@@ -55,15 +55,18 @@ class Vault:
             return self._put(source)
 
     def _put(self, source: BinaryIO) -> str:
-        if self.read_only:
-            raise StoreError(
-                f"The vault {self.where} was opened read-only, so nothing was written. Open it for writing.",
-                code="store_read_only",
-            )
+        self._may_change()
         digest = self.disk.put(source)
         if self.bucket:
             self.bucket.put(self.disk.place(digest), digest)
         return digest
+
+    def _may_change(self) -> None:
+        if self.read_only:
+            raise StoreError(
+                f"The vault {self.where} was opened read-only, so nothing was changed. Open it for writing.",
+                code="store_read_only",
+            )
 
     def put_folder(self, folder: Path) -> dict[str, str]:
         """Keep every file under a folder: path inside it, in POSIX form, -> sha256, sorted by path.
@@ -149,6 +152,7 @@ class Vault:
 
     def remove(self, digest: str, *, before: float = math.inf) -> bool:
         """Remove a file if it is there and was last stored before a time (seconds since 1970); whether it was."""
+        self._may_change()
         if self.bucket is None:
             return self.disk.remove(digest, before=before)
         removed = self.bucket.remove(digest, before=before)
