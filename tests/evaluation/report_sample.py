@@ -21,18 +21,18 @@ from sartor.evaluation.report.view import (
 
 
 def share(value: float, half: float, n: int = 3080) -> Metric:
-    return Metric(value=value, low=value - half, high=min(value + half, 1.0), n=n, unit="share")
+    return Metric(value=value, low=value - half, high=min(value + half, 1.0), n=n, unit="share of rows")
 
 
 def euros(value: float, half: float, n: int = 3080) -> Metric:
-    return Metric(value=value, low=value - half, high=value + half, n=n, unit="EUR")
+    return Metric(value=value, low=value - half, high=value + half, n=n, unit="money per 1,000 requests")
 
 
 def candidate(title: str, accuracy: float, money: float, **more: object) -> CandidateView:
     metrics = {
         "accuracy": share(accuracy, 0.009),
         "macro_f1": share(accuracy - 0.004, 0.009),
-        "calibration_error": Metric(value=round(0.11 - accuracy / 10, 4), n=3080, unit="share"),
+        "calibration_error": Metric(value=round(0.11 - accuracy / 10, 4), n=3080, unit="share of rows"),
         "coverage": share(0.94, 0.008),
         "out_of_scope_auroc": Metric(value=0.952, low=0.944, high=0.959, n=4080),
     }
@@ -139,7 +139,7 @@ SLICES = tuple(
         accuracy=share(0.95 - i * 0.006, 0.012),
         incumbent=share(0.83 - i * 0.01, 0.02),
         difference=share(0.12 - i * 0.011, 0.04),
-        outcome="better" if i < 7 else "level" if i < 10 else "too few",
+        outcome="holds" if i < 10 else "",
     )
     for i in range(11)
 )
@@ -147,6 +147,7 @@ SLICES = tuple(
 FLIPS = (
     FlipView(
         text="I still have not received my new card, I ordered it over a week ago and nobody tells me anything.",
+        kind="fixed",
         true="card arrival",
         before="card delivery estimate",
         after="card arrival",
@@ -154,14 +155,18 @@ FLIPS = (
     ),
     FlipView(
         text="How long will my transfer take?",
+        kind="fixed",
         true="transfer timing",
         before="pending transfer",
         after="transfer timing",
         saved=1.0,
     ),
-    FlipView(text="My top-up was refused", true="top up failed", before=None, after="top up failed", saved=4.0),
+    FlipView(
+        text="My top-up was refused", kind="fixed", true="top up failed", before=None, after="top up failed", saved=4.0
+    ),
     FlipView(
         text="The money is gone from my account, but my friend has not got it. " * 6,
+        kind="broken",
         true="pending transfer",
         before="pending transfer",
         after="transfer timing",

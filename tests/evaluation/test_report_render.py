@@ -5,7 +5,7 @@ import itertools
 import re
 
 import pytest
-from report_sample import VIEW, candidate, euros, sample
+from report_sample import VIEW, candidate, sample, share
 
 from sartor.core.licence import Licence
 from sartor.core.records import Check, Metric
@@ -114,8 +114,8 @@ def hostile() -> ReportView:
         verdict=VerdictView(verdict="ship", candidate=ATTACK, incumbent=ATTACK, reasons=(ATTACK,)),
         checks=(Check(name=ATTACK, outcome="fail", says=ATTACK),),
         confusions=(ConfusionView(true=ATTACK, answer=ATTACK, n=1),),
-        slices=(SliceView(column=ATTACK, value=ATTACK, n=1, accuracy=euros(1, 1)),),
-        flips=(FlipView(text=ATTACK, true=ATTACK, before=ATTACK, after=None),),
+        slices=(SliceView(column=ATTACK, value=ATTACK, n=1, accuracy=share(1, 1)),),
+        flips=(FlipView(text=ATTACK, kind="broken", true=ATTACK, before=ATTACK, after=None),),
         flip_counts={ATTACK: 1},
         lineage=(LineageView(role=ATTACK, name=ATTACK, digest=ATTACK, licence=ATTACK, detail=ATTACK),),
         licence=Licence.of(ATTACK),
@@ -199,7 +199,7 @@ def test_landmarks_captions_and_spoken_charts(page):
 
 
 def test_a_worse_slice_comes_first_and_a_worn_test_set_is_warned_of():
-    worse = SliceView(column="channel", value="fax", n=5, accuracy=euros(0.5, 0.1), outcome="worse")
+    worse = SliceView(column="channel", value="fax", n=5, accuracy=share(0.5, 0.1), outcome="worse")
     text = Outline(render(sample(slices=(*VIEW.slices, worse), looks=9))).text
     assert "1 of 12 slices got worse" in text
     assert text.index("fax") < text.index("e-mail")

@@ -61,13 +61,15 @@ def slices(view: ReportView) -> Safe | None:
     """Parts of the rows, those that got worse first."""
     if not view.slices:
         return None
-    order = {"worse": 0, "better": 1, "level": 2, "": 3, "too few": 4}
-    ordered = sorted(view.slices, key=lambda s: (order[s.outcome], -s.n))
+    ordered = sorted(view.slices, key=lambda s: (s.outcome != "worse", -s.n))
     worse = sum(s.outcome == "worse" for s in ordered)
     said = (
-        outcome("fail", f"{worse} of {len(ordered)} slices got worse by more than chance explains.")
+        outcome(
+            "fail",
+            f"{worse} of {len(ordered)} slices got worse by more than the margin, and chance does not explain it.",
+        )
         if worse
-        else outcome("pass", f"None of {len(ordered)} slices got worse by more than chance explains.")
+        else outcome("pass", f"None of {len(ordered)} slices surely got worse by more than the margin.")
     )
     columns = [
         Column("Slice"),
@@ -106,20 +108,17 @@ def flips(view: ReportView) -> Safe | None:
     """Rows on which the picked candidate and the incumbent differ, with examples."""
     if not view.flips and not view.flip_counts:
         return None
-    counts = view.flip_counts
-    said = ", ".join(f"{n:,} {name}" for name, n in counts.items())
-    good = [f for f in view.flips if f.after == f.true]
-    bad = [f for f in view.flips if f.after != f.true]
+    said = ", ".join(f"{n:,} {name}" for name, n in view.flip_counts.items())
+    whole = f"Against {view.verdict.incumbent or 'the incumbent'}: {said}. " if said else ""
+    kinds = {"broken": "Got worse", "fixed": "Got better", "changed": "Wrong both ways"}
+    folds = []
+    for kind, title in kinds.items():
+        found = [f for f in view.flips if f.kind == kind]
+        if found:
+            summary = tag("summary", f"{title}: {_many(len(found))}")
+            folds.append(tag("details", summary, _examples(found, view.task.currency), open=kind == "broken"))
     return section(
-        "flips",
-        "What changes for whom",
-        para(f"Against {view.verdict.incumbent or 'the incumbent'}: {said}. " if said else "", "Texts are shortened."),
-        tag("details", tag("summary", f"Got worse: {_many(len(bad))}"), _examples(bad, view.task.currency), open=True)
-        if bad
-        else None,
-        tag("details", tag("summary", f"Got better: {_many(len(good))}"), _examples(good, view.task.currency))
-        if good
-        else None,
+        "flips", "What changes for whom", para(whole, "The examples move most money; texts are shortened."), *folds
     )
 
 

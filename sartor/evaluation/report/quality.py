@@ -57,7 +57,7 @@ def candidates(view: ReportView) -> Safe:
         ),
         figure(
             "Right answers",
-            "Further right is better. These are the model's own answers, before anyone else is asked.",
+            "Further right is better. A request that is passed on counts with the chance that its answer is right.",
             whiskers(
                 quality, words.share, tick=words.round_share, name="chart-accuracy", title="Share of right answers"
             ),

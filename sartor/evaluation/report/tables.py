@@ -14,9 +14,8 @@ ICONS = {
     "pass": "3,9 7,13 14,4",
     "fail": "4,4 13,13 8.5,8.5 13,4 4,13",
     "unknown": "5,6 6,4 8.5,3 11,4 12,6 11,8 8.5,9.5 8.5,11",
-    "better": "3,11 8.5,4 14,11",
+    "holds": "3,9 7,13 14,4",
     "worse": "3,5 8.5,12 14,5",
-    "level": "3,8.5 14,8.5",
 }
 """Outcome -> the line that is drawn for it, in a square of 17."""
 WORDS = {"pass": "Passed", "fail": "Failed", "unknown": "Not known"}
@@ -88,9 +87,7 @@ def outcome(name: str, words: str = "") -> Safe:
     """An outcome as shape, word and colour."""
     shape = ICONS.get(name)
     drawing = tag("svg", tag("polyline", points=shape), viewBox="0 0 17 17", aria_hidden="true") if shape else None
-    return tag(
-        "span", drawing, words or WORDS.get(name, name.capitalize()), class_="outcome " + name.replace("too few", "few")
-    )
+    return tag("span", drawing, words or WORDS.get(name, name.capitalize()), class_=f"outcome {name}")
 
 
 def between(low: float | None, high: float | None, show: Callable[[float | None], str]) -> str:

@@ -136,14 +136,16 @@ class SliceView(View):
     incumbent: Metric | None = None
     """Accuracy of the incumbent on the same rows."""
     difference: Metric | None = None
-    outcome: Literal["better", "level", "worse", "too few", ""] = ""
-    """After correction for the number of slices."""
+    outcome: Literal["worse", "holds", ""] = ""
+    """Whether it is worse than the incumbent by more than the margin, corrected for the number of slices."""
 
 
 class FlipView(View):
     """A row on which the picked candidate and the incumbent differ."""
 
     text: str
+    kind: Literal["fixed", "broken", "changed"]
+    """Only the picked candidate is right; only the incumbent is; both are wrong, in two ways."""
     true: str
     before: str | None
     """The incumbent's answer; None: no valid one."""
@@ -228,7 +230,7 @@ class ReportView(View):
     slices: tuple[SliceView, ...] = ()
     flips: tuple[FlipView, ...] = ()
     flip_counts: dict[str, int] = Field(default_factory=dict)
-    """fixed, broken, changed (wrong both ways): over all rows, of which `flips` are examples."""
+    """How many rows changed in which way, of which `flips` are examples."""
     curation: CurationView | None = None
     looks: int | None = None
     """How often the test rows have been looked at, this time included."""

@@ -12,13 +12,15 @@ from sartor.core.records import Metric
 MISSING = "not measured"
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 THIN = "\u202f"
-SHARES = frozenset({"accuracy", "macro_f1", "coverage", "calibration_error", "out_of_scope_recall", "auroc"})
+UNITLESS_SHARES = frozenset({"accuracy", "macro_f1"})
+"""Metrics between 0 and 1 that read best as a percentage even where their unit does not say so."""
 TITLES = {
     "accuracy": "Right answers",
     "macro_f1": "Macro-F1",
-    "money": "Money lost per 1,000",
+    "top_accuracy": "Most probable label right",
     "calibration_error": "Calibration error",
     "coverage": "Answered without asking",
+    "level_accuracy": "Right class",
     "out_of_scope_auroc": "Out of scope, AUROC",
     "out_of_scope_recall": "Out of scope, recall",
 }
@@ -155,12 +157,14 @@ def rows(count: int | None) -> str:
 
 def title_of(metric: str) -> str:
     """The heading of a metric."""
-    return TITLES.get(metric, metric.replace("_", " ").capitalize())
+    stem, _, part = metric.partition(":")
+    title = TITLES.get(stem, stem.replace("_", " ").capitalize())
+    return f"{title}: {part}" if part else title
 
 
 def is_share(name: str, metric: Metric) -> bool:
     """Whether a metric is shown as a percentage."""
-    return metric.unit in {"share", "%"} or name in SHARES
+    return metric.unit.startswith("share") or name in UNITLESS_SHARES
 
 
 def figure(name: str, metric: Metric, currency: str) -> str:
@@ -180,7 +184,7 @@ def _in_unit(value: float | None, name: str, metric: Metric, currency: str) -> s
         return MISSING
     if is_share(name, metric):
         return share(value)
-    if name.startswith("money") or metric.unit.startswith(currency) or metric.unit == "money":
+    if name.startswith("money") or metric.unit.startswith("money"):
         return money(value, currency)
     return f"{number(value, 3)}{THIN + metric.unit if metric.unit else ''}"
 
