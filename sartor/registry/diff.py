@@ -58,9 +58,9 @@ def _metrics(ledger: Ledger, a: Variant, b: Variant) -> dict[str, Pair]:
 
 
 def _inspections(ledger: Ledger, variant: Variant) -> dict[tuple[str, str], Report]:
-    reports = ledger.find(Report, subject=variant.digest, purpose="inspection")
-    # Newest first, so that of several on the same rows the newest stays; test before validation.
-    ordered = sorted(reports[::-1], key=lambda report: report.split != "test")
+    oldest_first = ledger.find(Report, subject=variant.digest, purpose="inspection")[::-1]
+    # Of several on the same rows the newest, read last, stays; test comes before validation.
+    ordered = sorted(oldest_first, key=lambda report: report.split != "test")
     return {(report.data, report.split): report for report in ordered}
 
 

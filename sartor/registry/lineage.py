@@ -79,10 +79,12 @@ def lineage(
         NotFoundError: there is no such record.
     """
     first = ledger.get(digest)
-    nodes: dict[str, Record | None] = {first.digest: first}
+    # A record that was tampered with has another digest than its name: it keeps the name, so that it is found out.
+    start = first.digest if first.digest.startswith(digest) else digest
+    nodes: dict[str, Record | None] = {start: first}
     edges: dict[Edge, None] = {}
     onwards: dict[str, list[Edge]] = {}
-    waiting, cut = deque([first.digest]), False
+    waiting, cut = deque([start]), False
     while waiting:
         at = waiting.popleft()
         found = ledger.parents(at) if direction == "up" else ledger.children(at)
@@ -97,7 +99,7 @@ def lineage(
                 nodes[far] = _record(ledger, far)
                 waiting.append(far)
     onwards = {at: [edge for edge in found if edge in edges] for at, found in onwards.items()}
-    return Lineage(first.digest, direction, nodes, tuple(edges), cut, onwards)
+    return Lineage(start, direction, nodes, tuple(edges), cut, onwards)
 
 
 def label(digest: str, record: Record | None) -> str:
