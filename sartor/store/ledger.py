@@ -5,16 +5,29 @@ Knows nothing of files, nor of what records mean beyond their `index` fields and
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, func, literal_column, or_, select, update
+from sqlalchemy import Connection, insert, select
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError, StoreError, unknown
 from sartor.core.records import KINDS, Record, now
 from sartor.store.engine import Database
 from sartor.store.schema import edge, field, move, pointer, record
+from sartor.store.statements import (
+    BY_DIGEST,
+    BY_PREFIX,
+    CAPPED,
+    CHILDREN,
+    KNOWN,
+    MOVE,
+    MOVES,
+    PARENTS,
+    POINTERS,
+    RESOLVE,
+    search,
+    tally,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -96,6 +109,32 @@ class Ledger:
                 digests.extend(item.digest for item in batch)
         return digests
 
+    def load(self, items: Iterable[Record], pointers: Sequence[Any], moves: Sequence[Any]) -> int:
+        """Fill an empty ledger with the rows of another, all of them or none; returns how many records.
+
+        Args:
+            pointers: rows of the pointer table, as mappings.
+            moves: rows of the move table, as mappings.
+
+        Raises:
+            ConflictError: the ledger is not empty.
+        """
+        total = 0
+        with self.database.write() as connection:
+            self.database.alone(connection)
+            if connection.execute(select(record.c.seq).limit(1)).first():
+                raise ConflictError(
+                    f"The ledger at {self.database.where} is not empty. Restore into a new folder or database.",
+                    code="store_not_empty",
+                )
+            for batch in _batches(items, BATCH):
+                self._put_batch(connection, batch)
+                total += len(batch)
+            for table, rows in ((pointer, pointers), (move, moves)):
+                if rows:
+                    connection.execute(insert(table), list(rows))
+        return total
+
     def _put_batch(self, connection: Connection, batch: Sequence[Record]) -> None:
         firsts: dict[str, Record] = {}
         for item in batch:
@@ -139,7 +178,7 @@ class Ledger:
         with self.database.read() as connection:
             names = self._by_selectivity(connection, kind.kind, asked)
             values = _values(kind.kind, names, asked) | {"limit": limit}
-            found = connection.execute(_search(len(names)), values).scalars().all()
+            found = connection.execute(search(len(names)), values).scalars().all()
         return [_read(kind, body) for body in found]
 
     def count(self, kind: type[Record], **fields: str) -> int:
@@ -147,7 +186,7 @@ class Ledger:
         asked = _checked(kind, fields)
         with self.database.read() as connection:
             names = self._by_selectivity(connection, kind.kind, asked)
-            return int(connection.execute(_tally(len(names)), _values(kind.kind, names, asked)).scalar_one())
+            return int(connection.execute(tally(len(names)), _values(kind.kind, names, asked)).scalar_one())
 
     def _by_selectivity(self, connection: Connection, kind: str, asked: Mapping[str, str]) -> list[str]:
         names = sorted(asked)
@@ -226,92 +265,6 @@ class Ledger:
     def close(self) -> None:
         """Close the database's connections."""
         self.database.close()
-
-
-# Statements, built once: the compiled form is cached by their structure.
-
-_digest: Any = bindparam("digest")
-BY_DIGEST = select(record.c.kind, record.c.body).where(record.c.digest == _digest)
-BY_PREFIX = (
-    select(record.c.kind, record.c.body)
-    .where(record.c.digest >= bindparam("low"), record.c.digest < bindparam("high"))
-    .limit(2)
-)
-KNOWN: Select[Any] = select(literal_column("1")).where(record.c.digest == _digest)
-PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
-CHILDREN = (
-    select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
-)
-_pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.c.moved).where(
-    pointer.c.digest.is_not(None)
-)
-RESOLVE = _pointer.where(pointer.c.name == bindparam("name"))
-POINTERS = (
-    _pointer.where(pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"))
-    .order_by(pointer.c.name)
-    .limit(bindparam("limit"))
-)
-MOVES = (
-    select(move.c.name, move.c.seq, move.c.digest, move.c.before, move.c.decision, move.c.moved)
-    .where(move.c.name == bindparam("name"))
-    .order_by(move.c.seq)
-)
-_expected = bindparam("expected", type_=pointer.c.digest.type)
-MOVE = (
-    update(pointer)
-    .where(
-        pointer.c.name == bindparam("at"),
-        or_(pointer.c.digest == _expected, and_(pointer.c.digest.is_(None), _expected.is_(None))),
-    )
-    .values(
-        digest=bindparam("digest"),
-        decision=bindparam("decision"),
-        moved=bindparam("moved"),
-        seq=pointer.c.seq + 1,
-    )
-    .returning(pointer.c.seq)
-)
-CAPPED = select(func.count()).select_from(
-    select(literal_column("1"))
-    .where(field.c.kind == bindparam("kind"), field.c.name == bindparam("name"), field.c.value == bindparam("value"))
-    .limit(bindparam("limit"))
-    .subquery()
-)
-
-
-@lru_cache
-def _matching(size: int) -> tuple[Any, Any]:
-    """The column of serial numbers, and the condition that `size` fields have their values."""
-    if size == 0:
-        return record.c.seq, record.c.kind == bindparam("kind")
-    tables = [field.alias(f"f{i}") for i in range(size)]
-    first, *others = tables
-
-    def has(table: Any, i: int) -> Any:
-        return and_(
-            table.c.kind == bindparam("kind"), table.c.name == bindparam(f"n{i}"), table.c.value == bindparam(f"v{i}")
-        )
-
-    looked_up = [
-        exists().where(has(table, i), table.c.seq == first.c.seq).correlate(first)
-        for i, table in enumerate(others, start=1)
-    ]
-    return first.c.seq, and_(has(first, 0), *looked_up)
-
-
-@lru_cache
-def _search(size: int) -> Select[Any]:
-    serial, condition = _matching(size)
-    statement = select(record.c.body).where(condition)
-    if size:
-        statement = statement.where(record.c.seq == serial)
-    return statement.order_by(serial.desc()).limit(bindparam("limit"))
-
-
-@lru_cache
-def _tally(size: int) -> Select[Any]:
-    serial, condition = _matching(size)
-    return select(func.count(serial)).where(condition)
 
 
 def _values(kind: str, names: Sequence[str], asked: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""All that a store holds, read at one instant: for backup, sweep and verification. Changes nothing."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from sartor.store.schema import edge, move, pointer, record
+
+PAGE = 1000
+_page = (
+    select(record.c.seq, record.c.digest, record.c.kind, record.c.seal, record.c.body)
+    .where(record.c.seq > bindparam("after"))
+    .order_by(record.c.seq)
+    .limit(PAGE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record as it lies in the ledger."""
+
+    seq: int
+    digest: str
+    kind: str
+    seal: str
+    body: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Name -> digest of the files in the vault that the record names."""
+        named: dict[str, str] = json.loads(self.body).get("files") or {}
+        return named
+
+
+def rows(connection: Connection) -> Iterator[Row]:
+    """All records, oldest first, a page at a time."""
+    after = -1
+    while page := connection.execute(_page, {"after": after}).all():
+        yield from (Row(*found) for found in page)
+        after = page[-1].seq
+
+
+def pointers(connection: Connection) -> list[dict[str, Any]]:
+    """The rows of the pointer table."""
+    return [dict(row) for row in connection.execute(select(pointer).order_by(pointer.c.name)).mappings()]
+
+
+def moves(connection: Connection) -> list[dict[str, Any]]:
+    """The rows of the log of moves, oldest first."""
+    return [dict(row) for row in connection.execute(select(move).order_by(move.c.name, move.c.seq)).mappings()]
+
+
+def parents(connection: Connection) -> dict[str, list[str]]:
+    """Digest of a record -> digests of what it came from."""
+    found: dict[str, list[str]] = {}
+    for child, parent in connection.execute(select(edge.c.child, edge.c.parent)):
+        found.setdefault(child, []).append(parent)
+    return found

@@ -1,0 +1,99 @@
+"""What the ledger asks its tables, as statements built once: their compiled form is cached by their structure.
+
+Knows tables; knows no records.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, exists, func, literal_column, or_, select, update
+
+from sartor.store.schema import edge, field, move, pointer, record
+
+_digest: Any = bindparam("digest")
+BY_DIGEST = select(record.c.kind, record.c.body).where(record.c.digest == _digest)
+BY_PREFIX = (
+    select(record.c.kind, record.c.body)
+    .where(record.c.digest >= bindparam("low"), record.c.digest < bindparam("high"))
+    .limit(2)
+)
+KNOWN: Select[Any] = select(literal_column("1")).where(record.c.digest == _digest)
+PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
+CHILDREN = (
+    select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
+)
+_pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.c.moved).where(
+    pointer.c.digest.is_not(None)
+)
+RESOLVE = _pointer.where(pointer.c.name == bindparam("name"))
+POINTERS = (
+    _pointer.where(pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"))
+    .order_by(pointer.c.name)
+    .limit(bindparam("limit"))
+)
+MOVES = (
+    select(move.c.name, move.c.seq, move.c.digest, move.c.before, move.c.decision, move.c.moved)
+    .where(move.c.name == bindparam("name"))
+    .order_by(move.c.seq)
+)
+_expected = bindparam("expected", type_=pointer.c.digest.type)
+MOVE = (
+    update(pointer)
+    .where(
+        pointer.c.name == bindparam("at"),
+        or_(pointer.c.digest == _expected, and_(pointer.c.digest.is_(None), _expected.is_(None))),
+    )
+    .values(
+        digest=bindparam("digest"),
+        decision=bindparam("decision"),
+        moved=bindparam("moved"),
+        seq=pointer.c.seq + 1,
+    )
+    .returning(pointer.c.seq)
+)
+CAPPED = select(func.count()).select_from(
+    select(literal_column("1"))
+    .where(field.c.kind == bindparam("kind"), field.c.name == bindparam("name"), field.c.value == bindparam("value"))
+    .limit(bindparam("limit"))
+    .subquery()
+)
+
+
+@lru_cache
+def _matching(size: int) -> tuple[Any, Any]:
+    """The column of serial numbers, and the condition that `size` fields have their values."""
+    if size == 0:
+        return record.c.seq, record.c.kind == bindparam("kind")
+    tables = [field.alias(f"f{i}") for i in range(size)]
+    first, *others = tables
+
+    def has(table: Any, i: int) -> Any:
+        return and_(
+            table.c.kind == bindparam("kind"), table.c.name == bindparam(f"n{i}"), table.c.value == bindparam(f"v{i}")
+        )
+
+    looked_up = [
+        exists().where(has(table, i), table.c.seq == first.c.seq).correlate(first)
+        for i, table in enumerate(others, start=1)
+    ]
+    return first.c.seq, and_(has(first, 0), *looked_up)
+
+
+@lru_cache
+def search(size: int) -> Select[Any]:
+    """Bodies of the records that have `size` values (parameters n0, v0, n1, …), newest first.
+
+    The first field is walked in the order of its index, the others are looked up; so give the rarest first.
+    """
+    serial, condition = _matching(size)
+    statement = select(record.c.body).where(condition)
+    if size:
+        statement = statement.where(record.c.seq == serial)
+    return statement.order_by(serial.desc()).limit(bindparam("limit"))
+
+
+@lru_cache
+def tally(size: int) -> Select[Any]:
+    """How many records have `size` values."""
+    serial, condition = _matching(size)
+    return select(func.count(serial)).where(condition)

@@ -1,0 +1,75 @@
+"""Reads everything a store holds and compares it with the marks under which it was stored. Changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sartor.core.errors import NotFoundError, StoreError
+from sartor.core.progress import Progress, silent
+from sartor.core.records import KINDS
+from sartor.store.contents import Row, rows
+from sartor.store.disk import Disk
+from sartor.store.opening import Store
+from sartor.store.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not what it was when it was stored."""
+
+    digest: str
+    says: str
+
+
+def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
+    """Re-hash every record and every file; check that each file named by a record is there.
+
+    Args:
+        progress: told the number of things checked.
+    """
+    fresh = Disk(store.vault.disk.folder, store.temp)  # remembers nothing, so that each file is hashed anew
+    vault = Vault(fresh, store.vault.bucket, read_only=True)
+    kept = dict.fromkeys(vault.digests())
+    faults: list[Fault] = []
+    named: dict[str, str] = {}
+    with store.ledger.database.snapshot() as connection:
+        for done, row in enumerate(rows(connection), start=1):
+            faults += record_faults(row)
+            named |= dict.fromkeys(row.files.values(), row.digest)
+            if done % 1000 == 0:
+                progress("records", done, 0)
+    faults += [
+        Fault(digest, f"Record {by} names this file, which is not in the vault.")
+        for digest, by in sorted(named.items())
+        if digest not in kept
+    ]
+    for done, digest in enumerate(kept, start=1):
+        faults += file_faults(vault, digest)
+        progress("files", done, len(kept))
+    return faults
+
+
+def record_faults(row: Row) -> Iterator[Fault]:
+    """What is wrong with a record as it lies in the ledger."""
+    kind = KINDS.get(row.kind)
+    if kind is None:
+        yield Fault(row.digest, f"Its kind '{row.kind}' is not known: a newer Sartor wrote it.")
+        return
+    try:
+        found = kind.model_validate_json(row.body)
+    except ValueError as error:
+        yield Fault(row.digest, f"The record cannot be read: {error}")
+        return
+    if found.digest != row.digest:
+        yield Fault(row.digest, f"The record's content has the digest {found.digest}: it was changed.")
+    elif found.seal != row.seal:
+        yield Fault(row.digest, "The record's times or costs were changed: the seal does not fit.")
+
+
+def file_faults(vault: Vault, digest: str) -> Iterator[Fault]:
+    """What is wrong with a file in the vault."""
+    try:
+        vault.path(digest)
+    except NotFoundError as error:
+        yield Fault(digest, f"The vault lists a file under a name that is none: {error}")
+    except StoreError as error:
+        yield Fault(digest, error.message)
