@@ -7,12 +7,12 @@ from typing import Any
 from sartor.core.rows import SPLITS
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1c2024;--dim:#5b6470;--paper:#fff;--line:#d9dde3;--train:#3b6fb6;--validation:#d08a1d;
---test:#2f8f6b;--warn:#9a3412}
+:root{color-scheme:light dark;--ink:#1c2024;--dim:#5b6470;--paper:#fff;--line:#d9dde3;--train:#3b6fb6;
+--validation:#d08a1d;--test:#2f8f6b;--warn:#9a3412}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--dim:#9aa4b1;--paper:#14171a;--line:#333a42;--train:#7fb0f0;
 --validation:#f0b860;--test:#6fd0a8;--warn:#fdba74}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;
+margin:2rem auto;padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
 .wide{overflow-x:auto}th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);
 vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .dim{color:var(--dim)}.warn{color:var(--warn)}svg{max-width:100%;height:auto}svg text{fill:var(--ink);font-size:11px}
@@ -120,7 +120,7 @@ def _lengths(length: Mapping[str, Any]) -> str:
 
 def _svg(width: int, height: int, title: str, shapes: Sequence[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
         f"<title>{escape(title)}</title>{''.join(shapes)}</svg>"
     )
 

@@ -22,10 +22,10 @@ READ = 20_000
 """Rows that a guess looks at."""
 USES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 USES |= {".parquet": "parquet", ".pq": "parquet"}
-TEXT_NAMES = "text question query message utterance sentence prompt input content body description title subject".split()
-LABEL_NAMES = "label intent category class target topic tag queue team department code answer".split()
-GROUP_NAMES = "group customer client user account patient session conversation thread document ticket author".split()
-TIME_NAMES = "time timestamp date datetime created created_at received sent at".split()
+TEXT_NAMES = ["text", "question", "query", "message", "utterance", "sentence", "prompt", "input", "content", "body", "description", "title"]
+LABEL_NAMES = ["label", "intent", "category", "class", "target", "topic", "tag", "queue", "team", "department", "code", "answer"]
+GROUP_NAMES = ["group", "customer", "client", "user", "account", "patient", "session", "conversation", "thread", "document", "ticket", "author"]
+TIME_NAMES = ["time", "timestamp", "date", "datetime", "created", "created_at", "received", "sent", "at"]
 SPLIT_NAMES = ("split", "set", "fold", "partition", "subset")
 SPLIT_VALUES = {"train", "training", "validation", "valid", "val", "dev", "test", "eval"}
 PLAIN = re.compile(r"^[A-Za-z_][\w./-]*$")
@@ -117,7 +117,6 @@ def draft_task(path: Path, *, owned: bool) -> str:
         (found.levels, f"  levels: {_flow(found.levels)}  # broader classes of the label, nearest first"),
         (found.split, f"  split: {{column: {_q(found.split)}}}"),
     ]
-    recorded = [f"incumbent: {{kind: recorded, column: {_q(found.recorded)}}}  # what answers today"] if found.recorded else []
     lines = [
         f"# Drafted from {found.rows:,} rows of {path.name}. Read the value section with whoever bears the costs.",
         f"name: {_slug(path.stem)}",
@@ -133,7 +132,7 @@ def draft_task(path: Path, *, owned: bool) -> str:
         f"  # confusions: [{_flow(_confusion(found.labels))}]  # mistakes that cost more",
         "  escalate: {to: person, price: 0.30, error_rate: 0.05}  # who is asked when in doubt, and how often they err",
         "  volume: 0  # requests a month, for the return",
-        *recorded,
+        *([f"incumbent: {{kind: recorded, column: {_q(found.recorded)}}}  # answers today"] if found.recorded else []),
         "candidates: [{recipe: linear}, {recipe: head, base: static-minilm}, {recipe: head, base: minilm}]",
         "gate: {margin: 0.0, guards: {accuracy: 0.01}}  # what a release must show",
         "seed: 0",
@@ -147,8 +146,8 @@ def _read(path: Path) -> tuple[str, dict[str, str], list[dict[str, Any]]]:
     use = USES.get(path.suffix.lower())
     if use is None:
         raise AskError(
-            f"No task could be drafted from {path}: its name must end in {', '.join(sorted(USES))}.", "
-            "code="unknown_kind"
+            f"No task could be drafted from {path}: its name must end in {', '.join(sorted(USES))}.",
+            code="unknown_kind",
         )
     if use == "parquet":
         return use, {}, _first_rows(use, path, {})
