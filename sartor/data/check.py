@@ -216,7 +216,7 @@ def _escalation(task: Task, matrix: Floats) -> Iterator[Finding]:
 
 def _absurd(says: str) -> Finding:
     return Finding(
-        "error", "absurd_cost", f"In 'value', {says}. If it is meant, the signs are wrong: costs are money lost."
+        "error", "absurd_cost", f"In 'value', {says}. Costs are money lost: look at the signs and the order."
     )
 
 

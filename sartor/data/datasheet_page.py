@@ -11,8 +11,10 @@ STYLE = """
 --validation:#d08a1d;--test:#2f8f6b;--warn:#9a3412}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e8eb;--dim:#9aa4b1;--paper:#14171a;--line:#333a42;--train:#7fb0f0;
 --validation:#f0b860;--test:#6fd0a8;--warn:#fdba74}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;
-margin:2rem auto;padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);
+background:var(--paper);max-width:60rem;
+margin:2rem auto;padding:0 1rem}h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
+table{border-collapse:collapse;width:100%}
 .wide{overflow-x:auto}th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);
 vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .dim{color:var(--dim)}.warn{color:var(--warn)}svg{max-width:100%;height:auto}svg text{fill:var(--ink);font-size:11px}

@@ -22,10 +22,33 @@ READ = 20_000
 """Rows that a guess looks at."""
 USES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 USES |= {".parquet": "parquet", ".pq": "parquet"}
-TEXT_NAMES = ["text", "question", "query", "message", "utterance", "sentence", "prompt", "input", "content", "body", "description", "title"]
-LABEL_NAMES = ["label", "intent", "category", "class", "target", "topic", "tag", "queue", "team", "department", "code", "answer"]
-GROUP_NAMES = ["group", "customer", "client", "user", "account", "patient", "session", "conversation", "thread", "document", "ticket", "author"]
-TIME_NAMES = ["time", "timestamp", "date", "datetime", "created", "created_at", "received", "sent", "at"]
+TEXT_NAMES = (
+    "text",
+    "question",
+    "query",
+    "message",
+    "utterance",
+    "sentence",
+    "prompt",
+    "input",
+    "content",
+    "body",
+    "title",
+)
+LABEL_NAMES = ("label", "intent", "category", "class", "target", "topic", "tag", "queue", "team", "code", "answer")
+GROUP_NAMES = (
+    "group",
+    "customer",
+    "client",
+    "user",
+    "account",
+    "patient",
+    "session",
+    "conversation",
+    "thread",
+    "author",
+)
+TIME_NAMES = ("time", "timestamp", "date", "datetime", "created", "received", "sent", "at")
 SPLIT_NAMES = ("split", "set", "fold", "partition", "subset")
 SPLIT_VALUES = {"train", "training", "validation", "valid", "val", "dev", "test", "eval"}
 PLAIN = re.compile(r"^[A-Za-z_][\w./-]*$")
