@@ -150,11 +150,12 @@ def tiny_linear(tmp_path_factory: pytest.TempPathFactory) -> TinyLinear:
 
     texts, targets = zip(*((text, label) for label, rows in TINY_ROWS.items() for text in rows), strict=True)
     parts = [{"analyzer": "word", "ngram": [1, 2]}, {"analyzer": "char_wb", "ngram": [2, 4]}]
-    fitted = [TfidfVectorizer(analyzer=p["analyzer"], ngram_range=p["ngram"], sublinear_tf=True) for p in parts]
+    fitted = [TfidfVectorizer(analyzer=p["analyzer"], ngram_range=tuple(p["ngram"]), sublinear_tf=True) for p in parts]
     features = hstack([v.fit_transform(texts) for v in fitted]).tocsr()
     model = LogisticRegression(C=10).fit(features, targets)
     specs = [
-        p | {"sublinear": True, "min_df": 1, "lowercase": True, "strip_accents": None}
+        p
+        | {"sublinear": True, "min_df": 1, "lowercase": True, "strip_accents": None}
         | {"vocabulary": {term: int(i) for term, i in v.vocabulary_.items()}}
         for p, v in zip(parts, fitted, strict=True)
     ]

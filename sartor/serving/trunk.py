@@ -4,6 +4,7 @@ The only file of serving that imports torch and transformers. Knows no heads and
 Mean pooling after Reimers & Gurevych 2019, "Sentence-BERT".
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +78,10 @@ def _load(folder: Path, adapter: Path | None) -> Any:
             return model
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+        with warnings.catch_warnings():
+            # peft still reads a name that transformers 5 deprecates; nothing a user could do about it.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+            return PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(
             f"Loading an encoder from {adapter or folder} failed: {error}. Fetch or make it again.", code="base_damaged"
