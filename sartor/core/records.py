@@ -193,12 +193,13 @@ class Report(Record):
     """Digest of the data set."""
     split: str = ""
     rows: str = ""
-    """Vault digest of the split's rows: counts how often a test set was looked at, whatever data set it stands in."""
+    """Vault digest of the split's rows, whatever data set they stand in."""
     metrics: dict[str, Metric] = Field(default_factory=dict)
     slices: tuple[dict[str, Any], ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     """`answers.parquet` -> vault digest, and others."""
     facts: dict[str, Any] = Field(default_factory=dict)
+    """What else was found: licence, errors, reliability, confusions."""
     measured: dict[str, Any] = Field(default_factory=dict)
     """Latency, unit cost, CPU seconds: machine-bound, never part of the digest, always under the seal."""
 
@@ -234,7 +235,7 @@ class Decision(Record):
     volatile: ClassVar[frozenset[str]] = frozenset(
         {"created", "checks", "reasons", "evidence", "signature", "key_id", "measured"}
     )
-    index: ClassVar[tuple[str, ...]] = ("task", "candidate", "verdict", "verb")
+    index: ClassVar[tuple[str, ...]] = ("task", "candidate", "verdict", "verb", "rows")
 
     verb: Literal["release", "rollback", "retire", "restore"] = "release"
     task: str
@@ -250,6 +251,8 @@ class Decision(Record):
     evidence: dict[str, Evidence] = Field(default_factory=dict)
     cites: tuple[str, ...] = ()
     """Sorted digests of the evidence: part of what the decision is."""
+    rows: str = ""
+    """Vault digest of the test rows: counts how often they have decided something."""
     policy: str = ""
     policy_version: int = 1
     who: str = ""

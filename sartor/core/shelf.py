@@ -30,7 +30,7 @@ class Params(BaseModel):
 
 def plugin(thing: T) -> T:
     """Mark the one object of its file that the shelf hands out."""
-    thing.__sartor_plugin__ = True
+    thing.__sartor_plugin__ = True  # type: ignore[attr-defined]
     return thing
 
 

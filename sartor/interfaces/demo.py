@@ -1,0 +1,95 @@
+"""The demo: a real task through the whole chain, then a real server asked a real question over HTTP."""
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sartor.core.errors import UpstreamError
+from sartor.pipeline.run import RunResult, run
+from sartor.pipeline.task_file import read_task
+from sartor.pipeline.workshop import Workshop
+
+QUESTION = "Juvenile onset diabetes with ketoacidosis"
+DEARER = """
+  - {recipe: tune, base: minilm}
+  - {recipe: blend, name: "blend:linear+tune", of: [linear, "tune:minilm"]}
+"""
+"""Rungs that take longer than a demo should."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the demo did."""
+
+    result: RunResult
+    question: str
+    answer: str
+    meaning: str
+    headers: str
+    task_file: Path
+    offered: str = "MiniLM tuned whole, and its blend with the linear model"
+
+    def body(self) -> dict[str, Any]:
+        """As JSON."""
+        asked = {"question": self.question, "answer": self.answer, "headers": self.headers}
+        return self.result.body() | {"asked": asked, "task_file": str(self.task_file)}
+
+
+def play(shop: Workshop, folder: Path, *, full: bool) -> Played:
+    """Run the demo's task, serve what is live, and ask it one question."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task_file = folder / "task.yaml"
+    text = files("sartor.interfaces").joinpath("demo_task.yaml").read_text(encoding="utf-8")
+    if full:
+        text = text.replace("\ngate:", DEARER.rstrip() + "\ngate:")
+    task_file.write_text(text, encoding="utf-8")
+    task = read_task(task_file)
+    result = run(shop, task, folder)
+    with serving(shop) as url:
+        answer, headers = ask(url, task.name, QUESTION)
+    shown = ", ".join(f"{name.removeprefix('x-sartor-')} {value[:24]}" for name, value in headers.items())
+    return Played(result, QUESTION, answer, "", shown, task_file)
+
+
+@contextmanager
+def serving(shop: Workshop) -> Iterator[str]:
+    """A real server on a free loopback port, for as long as the block lasts; yields its address."""
+    import uvicorn
+
+    from sartor.gateway.app import build_app
+    from sartor.interfaces.http import bind
+    from sartor.pipeline.serve import LedgerRoutes
+
+    listening = bind("127.0.0.1", 0)
+    config = uvicorn.Config(build_app(LedgerRoutes(shop)), log_level="warning", server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise UpstreamError("The server stopped before it could answer.", retryable=False)
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def ask(url: str, model: str, question: str) -> tuple[str, dict[str, str]]:
+    """One chat completion over HTTP: the answer, and the x-sartor headers that came with it."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]}).encode()
+    request = urllib.request.Request(  # noqa: S310 - the address is the server started above
+        f"{url}/v1/chat/completions", body, {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        headers = {k.lower(): v for k, v in response.headers.items() if k.lower().startswith("x-sartor-")}
+        answer = json.load(response)["choices"][0]["message"]["content"]
+    return answer, headers

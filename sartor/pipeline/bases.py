@@ -1,0 +1,82 @@
+"""Bring a base model of the catalogue into the store, once, and measure it on this machine."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sartor.core.licence import Licence
+from sartor.core.records import Base, Metric, Record, Report
+from sartor.hub.catalogue_reading import described, entry
+from sartor.hub.entry import Entry, Hosted, Recorded
+from sartor.pipeline.memo import Step, once
+from sartor.pipeline.workshop import Workshop
+
+
+def facts_of(found: Entry) -> dict[str, Any]:
+    """A catalogue entry as JSON."""
+    facts: dict[str, Any] = json.loads(json.dumps(asdict(found)))
+    return facts | {"home_kind": type(found.home).__name__}
+
+
+def fetch_step(found: Entry) -> Step:
+    """The memo's view of fetching a base: the catalogue entry is all that bears on it."""
+    return Step("fetch", "", f"hub.catalogue/{found.name}", (), params={"entry": facts_of(found)})
+
+
+def base_named(shop: Workshop, name: str) -> Base:
+    """The base with this catalogue name (or `folder:/path`, `hf:org/name@revision`), fetched and verified.
+
+    Raises:
+        NotFoundError: no such entry; the known ones are listed.
+        UpstreamError: a package index or hub is out of reach.
+    """
+    found = entry(name)
+
+    def work(folder: Path) -> dict[str, Record]:
+        from sartor.hub.fetch import fetch
+
+        home = folder / "base"
+        home.mkdir()
+        if not isinstance(found.home, Hosted | Recorded):
+            fetch(found, home, cache=shop.cache, base_of=lambda name: _folder_of(shop, name), progress=shop.progress)
+        entry_now = described(found, home)
+        return {
+            "base": Base(
+                name=entry_now.name,
+                tier=entry_now.tier,
+                engine=entry_now.engine,
+                files=shop.store.vault.put_folder(home),
+                made_by=f"hub.catalogue/{found.name}",
+                licence=Licence.of(entry_now.licence),
+                facts=facts_of(entry_now),
+            )
+        }
+
+    made = once(shop, fetch_step(found), work)["base"]
+    assert isinstance(made, Base)
+    return made
+
+
+def _folder_of(shop: Workshop, name: str) -> Path:
+    return shop.store.folder(base_named(shop, name))
+
+
+def measure_base(shop: Workshop, name: str) -> Report:
+    """A measured card of a base on this machine: size, memory, sentences per second, milliseconds at batch 1 and 32."""
+    from sartor.hub.measure import measure
+    from sartor.serving.engine import open_engine
+
+    base = base_named(shop, name)
+    folder = shop.store.folder(base)
+    engine = open_engine(base.engine, folder, threads=shop.threads)
+    card = measure(engine.embed, folder, threads=shop.threads)
+    report = Report(
+        purpose="hub",
+        subject=base.digest,
+        title=base.name,
+        metrics={"bytes": Metric(value=card["bytes"], n=1, unit="B")},
+        measured=card,
+    )
+    shop.store.ledger.put(report)
+    return report

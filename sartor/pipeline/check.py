@@ -1,0 +1,31 @@
+"""Read a task against its data before anything is made."""
+
+from pathlib import Path
+
+from sartor.core.task import Task
+from sartor.data.check import Finding, check_task
+from sartor.pipeline.curate import curate, open_dataset, read
+from sartor.pipeline.make import RECIPES
+from sartor.pipeline.workshop import Workshop
+
+
+def check(shop: Workshop, task: Task, base_dir: Path) -> list[Finding]:
+    """All findings about a task and its rows, the errors first.
+
+    Raises:
+        NotFoundError, AskError: a plug-in that the task names is not there, or its settings don't fit.
+    """
+    check_plugins(task)
+    dataset = curate(shop, task, base_dir, read(shop, task, base_dir))
+    order = ("error", "warning", "info")
+    return sorted(check_task(task, open_dataset(shop, dataset)), key=lambda f: order.index(f.level))
+
+
+def check_plugins(task: Task) -> None:
+    """Take every plug-in that the candidates name and read its settings, before any work is done."""
+    from sartor.hub.catalogue_reading import entry
+
+    for candidate in task.candidates:
+        RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
+        if candidate.base:
+            entry(candidate.base)

@@ -1,0 +1,174 @@
+"""Inspect subjects on the rows of a split: variants and incumbents alike, every one a set of answers."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sartor.core.errors import AskError
+from sartor.core.licence import Licence
+from sartor.core.predict import Predictor
+from sartor.core.records import Dataset, Record, Report, Variant
+from sartor.core.rows import Snapshot
+from sartor.core.task import Incumbent, Task
+from sartor.evaluation.answers import Answers, collect
+from sartor.evaluation.inspect import inspect
+from sartor.evaluation.measure import METRICS
+from sartor.evaluation.terms import Terms
+from sartor.pipeline.answer import answer, read_answers, requests_of
+from sartor.pipeline.embeddings import EmbeddingCache
+from sartor.pipeline.memo import Step, once
+from sartor.pipeline.terms import terms_of
+from sartor.pipeline.workshop import Workshop
+from sartor.serving.incumbents import Person, Recorded, Rule
+
+
+@dataclass(frozen=True)
+class Hall:
+    """Where subjects of one task are inspected: the contract, the rows, the terms."""
+
+    shop: Workshop
+    cache: EmbeddingCache
+    task: Task
+    contract: str
+    """Digest of the TaskRecord."""
+    dataset: Dataset
+    snapshot: Snapshot
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject with its answers on one split."""
+
+    title: str
+    name: str
+    """Digest of the variant, or the name of an incumbent."""
+    answers: Answers
+    """As they were given; `redecide` puts them under the terms."""
+    measured: Mapping[str, Any]
+    """latency_ms, latency_p95_ms, unit_cost: empty for what was not run here."""
+
+
+def hall(
+    shop: Workshop, cache: EmbeddingCache, task: Task, contract: str, dataset: Dataset, snapshot: Snapshot
+) -> Hall:
+    """The place to inspect a task's subjects."""
+    return Hall(shop, cache, task, contract, dataset, snapshot, terms_of(task, snapshot))
+
+
+def variant_subject(place: Hall, variant: Variant, split: str) -> Subject:
+    """A variant's answers on a split, asked once and kept."""
+    kept = answer(place.shop, place.cache, variant, place.dataset, place.snapshot, split, place.task.data.slices)
+    return Subject(variant.title, variant.digest, read_answers(place.shop, kept), kept.measured)
+
+
+def incumbent_subject(place: Hall, split: str, *, besides: str = "") -> Subject:
+    """What answers today, on a split: recorded answers, the live variant, a rule, or a person at the declared price.
+
+    Args:
+        besides: digest of a variant that can't be its own incumbent.
+    """
+    wanted = place.task.incumbent
+    live = _live(place) if wanted.kind == "live" else None
+    if live is not None and live.digest != besides:
+        subject = variant_subject(place, live, split)
+        return Subject(f"live: {live.title}", subject.name, subject.answers, subject.measured)
+    name, predictor = _standing_in(place, wanted)
+    rows = place.snapshot.splits[split]
+    predictions = asyncio.run(predictor.predict(requests_of(rows)))
+    answers = collect(rows, place.snapshot.labels, predictions, place.task.data.slices)
+    return Subject(name, name, answers, {})
+
+
+def _live(place: Hall) -> Variant | None:
+    """The live variant, unless it can't answer these labels."""
+    pointer = place.shop.store.ledger.resolve(f"{place.task.name}@live")
+    if pointer is None:
+        return None
+    variant = place.shop.store.ledger.get(pointer.digest)
+    assert isinstance(variant, Variant)
+    return variant if variant.labels == place.snapshot.labels else None
+
+
+def _standing_in(place: Hall, wanted: Incumbent) -> tuple[str, Predictor]:
+    value, labels = place.task.value, place.snapshot.labels
+    if wanted.kind == "recorded":
+        if wanted.column is None:
+            raise AskError(
+                "A recorded incumbent needs the column of its answers: add 'incumbent.column'.", param="incumbent"
+            )
+        price = place.shop.prices.get(wanted.model or "", 0.0)
+        return wanted.model or wanted.column, Recorded(wanted.column, labels, wanted.model or "", price)
+    if wanted.kind == "person" or (wanted.kind == "live" and value.escalate is not None):
+        person = Person(value)
+        assert value.escalate is not None
+        return f"{value.escalate.to} answers everything", person
+    counts = Counter(row.label for row in place.snapshot.splits["train"])
+    label = wanted.label or max(counts, key=lambda name: (counts[name], str(name))) or labels[0]
+    return f"always '{label}'", Rule(label)
+
+
+def _licence(shop: Workshop, subject: Subject) -> Licence:
+    """What bears on the subject: a variant's own, none for an incumbent that is not released here."""
+    if len(subject.name) != 64:
+        return Licence.of("owned")
+    found = shop.store.ledger.get(subject.name)
+    assert isinstance(found, Variant)
+    return found.licence
+
+
+def answers_behind(place: Hall, report: Report) -> Answers:
+    """The answers that a report was made from, decided under the terms."""
+    kept = Answers.from_parquet(place.shop.store.vault.read(report.files["answers.parquet"]))
+    return kept.redecide(place.terms.matrix, place.terms.target)
+
+
+def overhead_of(task: Task, measured: Mapping[str, Any]) -> float:
+    """Money per request beside errors: serving at its measured cost, waiting at its declared price."""
+    waiting = float(measured.get("latency_ms", 0.0)) / 1000.0 * task.value.latency
+    return float(measured.get("unit_cost", 0.0)) + waiting
+
+
+def inspect_subject(place: Hall, subject: Subject, split: str) -> Report:
+    """The report of a subject on a split; found if the same answers were inspected under the same terms before."""
+    shop, task, rows = place.shop, place.task, place.dataset.files[f"{split}.parquet"]
+    kept = shop.store.vault.put_bytes(subject.answers.to_parquet())
+    modules = ("sartor.evaluation.inspect", *(METRICS.take(name).module for name in METRICS))
+    terms = {"value": task.value.model_dump(mode="json"), "confidence": task.gate.confidence, "title": subject.title}
+    step = Step(
+        "inspect",
+        task.name,
+        "evaluation",
+        modules,
+        {"answers": kept, "data": place.dataset.digest, "subject": subject.name},
+        terms | {"split": split},
+        task.seed,
+    )
+
+    def work(_: Path) -> dict[str, Record]:
+        shop.progress(f"inspect {subject.title}: {split}", 0, 0)
+        flagged = {name: place.dataset.facts.get(name, ()) for name in ("near_leaks", "label_in_text")}
+        decided = subject.answers.redecide(place.terms.matrix, place.terms.target)
+        found = inspect(decided, place.terms, flagged=flagged if split == "test" else None)
+        return {
+            "report": Report(
+                subject=subject.name,
+                title=subject.title,
+                task=task.name,
+                data=place.dataset.digest,
+                split=split,
+                rows=rows,
+                metrics=found.metrics,
+                slices=found.slices,
+                files={"answers.parquet": kept},
+                facts=found.facts | {"licence": _licence(shop, subject).model_dump(mode="json")},
+                measured=dict(subject.measured),
+            )
+        }
+
+    made = once(shop, step, work)["report"]
+    assert isinstance(made, Report)
+    return made

@@ -1,0 +1,194 @@
+"""Make one variant: the recipe, then calibration through the engine that will serve it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sartor.core.errors import AskError
+from sartor.core.licence import Licence
+from sartor.core.predict import Floats
+from sartor.core.records import Artifact, Base, Dataset, Record, Run, Variant
+from sartor.core.rows import Snapshot
+from sartor.core.shelf import Params, Plugin, Shelf
+from sartor.core.task import Candidate, Task
+from sartor.core.value import cost_matrix, example_weights
+from sartor.pipeline.embeddings import EmbeddingCache
+from sartor.pipeline.memo import Step, once
+from sartor.pipeline.serve import fleet_of
+from sartor.pipeline.workshop import Workshop
+from sartor.serving.engine import Mixer, open_engine
+from sartor.training.calibration import fit
+from sartor.training.job import Draft, Embed, Job, Part
+
+RECIPES = Shelf("sartor.training.recipes")
+ROLES = ("first", "second", "third", "fourth")
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that bears on making one candidate."""
+
+    task: Task
+    candidate: Candidate
+    dataset: Dataset
+    snapshot: Snapshot
+    base: Base | None
+    parts: Mapping[str, Variant]
+    """Role -> variant, for recipes that mix others."""
+    seed: int
+
+    @property
+    def recipe(self) -> Plugin:
+        """The recipe, taken from its shelf."""
+        return RECIPES.take(self.candidate.recipe)
+
+    @property
+    def params(self) -> Params:
+        """The recipe's settings; `size` is the one dial."""
+        return self.recipe.read({"size": self.candidate.size, **self.candidate.params})
+
+    @property
+    def step(self) -> Step:
+        """The memo's view. The value function is part of it only where it weighs examples."""
+        inputs = {"data": self.dataset.digest} | ({"base": self.base.digest} if self.base else {})
+        params = {"params": self.params.model_dump(mode="json"), "title": self.candidate.title}
+        if self.candidate.value_weights:
+            params["value"] = self.task.value.model_dump(mode="json")
+        return Step(
+            "make",
+            self.task.name,
+            f"training.recipes/{self.candidate.recipe}",
+            (self.recipe.module, "sartor.training.calibration"),
+            inputs | {role: part.digest for role, part in self.parts.items()},
+            params,
+            self.seed,
+        )
+
+
+def order(
+    shop: Workshop, task: Task, candidate: Candidate, dataset: Dataset, snapshot: Snapshot, made: Mapping[str, Variant]
+) -> Order:
+    """What making this candidate takes; `made` has the variants so far by title."""
+    from sartor.pipeline.bases import base_named
+
+    base = base_named(shop, candidate.base) if candidate.base else None
+    if len(candidate.of) > len(ROLES):
+        raise AskError(f"Candidate '{candidate.title}' mixes {len(candidate.of)} others; at most {len(ROLES)} can be.")
+    parts = {role: made[title] for role, title in zip(ROLES, candidate.of, strict=False)}
+    return Order(task, candidate, dataset, snapshot, base, parts, task.seed)
+
+
+def make(shop: Workshop, cache: EmbeddingCache, what: Order) -> Variant:
+    """The variant of an order: found if it was made before, else made, calibrated and recorded."""
+
+    def work(folder: Path) -> dict[str, Record]:
+        job = _job(shop, cache, what, folder)
+        draft = what.recipe(job, what.params)
+        _calibrate(shop, what, job, draft)
+        return {"variant": _variant(shop, what, draft, shop.store.vault.put_folder(folder))}
+
+    variant = once(shop, what.step, work)["variant"]
+    assert isinstance(variant, Variant)
+    return variant
+
+
+def _variant(shop: Workshop, what: Order, draft: Draft, files: dict[str, str]) -> Variant:
+    parents: dict[str, Artifact] = {"data": what.dataset, **what.parts} | ({"base": what.base} if what.base else {})
+    return Variant(
+        name=f"{what.task.name}/{what.candidate.title}",
+        files=files,
+        parents={role: parent.digest for role, parent in parents.items()},
+        made_by=f"training.recipes/{what.candidate.recipe}",
+        licence=Licence.union(parent.licence for parent in parents.values()),
+        facts=draft.facts,
+        measured={**draft.measured, "threads": shop.threads},
+        task=what.task.name,
+        recipe=what.candidate.recipe,
+        base=what.base.name if what.base else "",
+        title=what.candidate.title,
+        data=what.dataset.digest,
+        engine=draft.engine,
+        labels=what.snapshot.labels,
+        params=what.params.model_dump(mode="json"),
+        seed=what.seed,
+    )
+
+
+def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Job:
+    snapshot = what.snapshot
+    targets = np.array(snapshot.targets("train"))
+    train = snapshot.splits["train"]
+    weights = None
+    if what.candidate.value_weights:
+        weights = example_weights(targets, cost_matrix(what.task.value, snapshot.labels, snapshot.hierarchy))
+    return Job(
+        labels=snapshot.labels,
+        train_texts=snapshot.texts("train"),
+        train_targets=targets,
+        validation_texts=snapshot.texts("validation"),
+        validation_targets=np.array(snapshot.targets("validation")),
+        folder=folder,
+        train_weights=weights,
+        train_groups=[row.group or row.id for row in train] if any(row.group for row in train) else None,
+        hierarchy=snapshot.hierarchy,
+        base=shop.store.folder(what.base) if what.base else None,
+        embed=_embed(shop, cache, what.base) if what.base else None,
+        parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
+        seed=what.seed,
+        threads=shop.threads,
+        progress=shop.progress,
+    )
+
+
+def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
+    """The base's embeddings through the vault; the engine is opened only where one is missing."""
+
+    def compute(texts: Sequence[str]) -> Floats:
+        engine = open_engine(base.engine, shop.store.folder(base), threads=shop.threads)
+        return cache.embed(base.digest, texts, engine.embed)
+
+    return compute
+
+
+def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Snapshot) -> Part:
+    answered = fleet_of(shop, cache).probabilities([(variant.digest, text) for text in snapshot.texts("validation")])
+    return Part(variant.title, variant.digest, np.stack([a.probabilities for a in answered]))
+
+
+def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
+    """Fit the temperature and the out-of-scope score on validation rows, scored by the engine that will serve."""
+    engine = open_engine(draft.engine, job.base, threads=shop.threads)
+    engine.add("draft", job.folder)
+    novelty = None
+    if isinstance(engine, Mixer):
+        logits = engine.mix("draft", {role: part.validation for role, part in zip(what.parts, job.parts, strict=True)})
+    else:
+        scored = engine.score([("draft", text) for text in job.validation_texts], embed=job.embed)
+        logits = np.stack([s.logits for s in scored])
+        known = [s.novelty for s in scored if s.novelty is not None]
+        novelty = np.array(known) if len(known) == len(scored) else None
+    calibration = fit(logits, novelty, job.validation_targets)
+    text = json.dumps(calibration.model_dump(mode="json"), indent=1, sort_keys=True)
+    (job.folder / "calibration.json").write_text(text + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Making:
+    """What making a variant took, its parts included."""
+
+    seconds: float
+    cpu_seconds: float
+    cost: float
+
+
+def made_for(shop: Workshop, variant: Variant) -> Making:
+    """What making a variant took, from the run that made it and those that made its parts."""
+    ledger = shop.store.ledger
+    runs = [ledger.get(edge.child) for edge in ledger.children(variant.digest) if edge.role == "out:variant"]
+    own = [Making(run.seconds, run.cpu_seconds, run.cost) for run in runs if isinstance(run, Run)][:1]
+    parts = [ledger.get(variant.parents[role]) for role in ROLES if role in variant.parents]
+    took = own + [made_for(shop, part) for part in parts if isinstance(part, Variant)]
+    return Making(sum(m.seconds for m in took), sum(m.cpu_seconds for m in took), sum(m.cost for m in took))

@@ -1,0 +1,228 @@
+"""The walk: source, curate, make, inspect, decide, release. Each step is found or done; a killed run goes on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sartor.core.errors import AskError
+from sartor.core.records import Dataset, Decision, Report, TaskRecord, Variant
+from sartor.core.task import Candidate, Task
+from sartor.data.check import check_task
+from sartor.evaluation.pick import Offer, Picked, pick
+from sartor.pipeline.check import check_plugins
+from sartor.pipeline.curate import curate, open_dataset, read
+from sartor.pipeline.decide import decide
+from sartor.pipeline.embeddings import EmbeddingCache
+from sartor.pipeline.inspect import (
+    Hall,
+    answers_behind,
+    hall,
+    incumbent_subject,
+    inspect_subject,
+    overhead_of,
+    variant_subject,
+)
+from sartor.pipeline.make import made_for, make, order
+from sartor.pipeline.outcome import Inspected, Outcome, Verdict
+from sartor.pipeline.report import write_report
+from sartor.pipeline.workshop import Workshop
+from sartor.registry.releases import release
+from sartor.registry.variants import register_many
+
+
+@dataclass(frozen=True)
+class Line:
+    """One subject as the summary shows it."""
+
+    title: str
+    subject: str
+    accuracy: float
+    """Share of right answers on the test rows."""
+    money: float
+    """Money lost per 1,000 requests, serving included."""
+    money_low: float
+    money_high: float
+    latency_ms: float | None
+    unit_cost: float | None
+    seconds: float | None
+    """That making it took."""
+    role: str
+    """released or picked, floor, incumbent."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found, made and decided."""
+
+    task: Task
+    dataset: Dataset
+    lines: tuple[Line, ...]
+    picked: str
+    """Title of the candidate that validation picked, or of the floor that is released in its stead."""
+    decision: Decision
+    version: str
+    """Handle of the released variant; '' where none was."""
+    report: Path
+    variants: dict[str, str]
+    """Title -> digest."""
+
+    def body(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "task": self.task.name,
+            "data": self.dataset.digest,
+            "candidates": [asdict(line) for line in self.lines],
+            "picked": self.picked,
+            "verdict": self.decision.verdict,
+            "reasons": list(self.decision.reasons),
+            "decision": self.decision.digest,
+            "version": self.version,
+            "report": str(self.report),
+            "variants": self.variants,
+        }
+
+
+def run(shop: Workshop, task: Task, base_dir: Path) -> RunResult:
+    """Rows in, a gated and released model out.
+
+    Args:
+        base_dir: where relative paths of the task's sources start.
+
+    Raises:
+        AskError: the task does not fit its rows; every error is named before anything is made.
+        SartorError: a step failed; what was finished is kept, and running again goes on from there.
+    """
+    place = open_hall(shop, task, base_dir)
+    variants = make_all(place, task.candidates)
+    found = inspect_all(place, variants)
+    verdict = decide_on(place, variants, found)
+    version = _release(shop, variants, verdict)
+    outcome = Outcome(place, variants, found, verdict, version)
+    return RunResult(
+        task=task,
+        dataset=place.dataset,
+        lines=tuple(_lines(outcome)),
+        picked=verdict.title,
+        decision=verdict.decision,
+        version=version,
+        report=write_report(outcome),
+        variants={title: variant.digest for title, variant in variants.items()},
+    )
+
+
+def open_hall(shop: Workshop, task: Task, base_dir: Path) -> Hall:
+    """Source, curate and check: everything up to the first training."""
+    check_plugins(task)
+    contract = shop.store.ledger.put(TaskRecord(name=task.name, contract=task.body()))
+    dataset = curate(shop, task, base_dir, read(shop, task, base_dir))
+    snapshot = open_dataset(shop, dataset)
+    errors = [f"{f.what}: {f.says}" for f in check_task(task, snapshot) if f.level == "error"]
+    if errors:
+        raise AskError(f"Task '{task.name}' does not fit its rows. " + " ".join(errors), code="task_does_not_fit")
+    return hall(shop, EmbeddingCache(shop), task, contract, dataset, snapshot)
+
+
+def make_all(place: Hall, candidates: Sequence[Candidate]) -> dict[str, Variant]:
+    """Every candidate's variant by title, those that others are mixed of first."""
+    made: dict[str, Variant] = {}
+    waiting = list(candidates)
+    while waiting:
+        ready = [c for c in waiting if set(c.of) <= set(made)]
+        if not ready:
+            raise AskError(f"Candidates are mixed of each other in a circle: {', '.join(c.title for c in waiting)}.")
+        for candidate in ready:
+            place.shop.progress("make candidates", len(made), len(candidates))
+            what = order(place.shop, place.task, candidate, place.dataset, place.snapshot, made)
+            made[candidate.title] = make(place.shop, place.cache, what)
+            waiting.remove(candidate)
+    place.shop.progress("make candidates", len(made), len(candidates))
+    return {candidate.title: made[candidate.title] for candidate in candidates}
+
+
+def inspect_all(place: Hall, variants: dict[str, Variant]) -> Inspected:
+    """Reports of every candidate on validation and test rows."""
+    validation: dict[str, Report] = {}
+    test: dict[str, Report] = {}
+    for title, variant in variants.items():
+        for split, reports in (("validation", validation), ("test", test)):
+            reports[title] = inspect_subject(place, variant_subject(place, variant, split), split)
+    return Inspected(validation, test)
+
+
+def decide_on(place: Hall, variants: dict[str, Variant], found: Inspected) -> Verdict:
+    """Pick one candidate on validation rows and gate that one on the test rows.
+
+    Where the gate says that it does not beat the floor by what it costs, the floor is gated in its stead.
+    """
+    picked = pick_one(place, variants, found)
+    incumbent = incumbent_report(place, variants, variants[picked.title])
+    floor = found.test.get(place.task.gate.floor)
+
+    def judged(title: str) -> Decision:
+        roles = {"candidate": found.test[title], "incumbent": incumbent, "floor": floor}
+        return decide(place, {role: report for role, report in roles.items() if report is not None})
+
+    decision = judged(picked.title)
+    if decision.measured["instead"] == "floor" and floor is not None:
+        return Verdict(place.task.gate.floor, judged(place.task.gate.floor), incumbent, picked)
+    return Verdict(picked.title, decision, incumbent, picked)
+
+
+def pick_one(place: Hall, variants: dict[str, Variant], found: Inspected) -> Picked:
+    """The candidate that validation rows say is worth gating."""
+    offers = [
+        Offer(
+            title,
+            answers_behind(place, report),
+            overhead_of(place.task, report.measured),
+            made_for(place.shop, variants[title]).cost,
+        )
+        for title, report in found.validation.items()
+    ]
+    return pick(offers, place.terms)
+
+
+def incumbent_report(place: Hall, variants: dict[str, Variant], picked: Variant) -> Report:
+    """What the candidate is held against.
+
+    Where this very run's release was made before, that decision's incumbent, so that running again changes nothing.
+    """
+    ledger = place.shop.store.ledger
+    live = ledger.resolve(f"{place.task.name}@live")
+    if live is not None and live.digest in {variant.digest for variant in variants.values()}:
+        taken = ledger.get(live.decision)
+        if isinstance(taken, Decision) and taken.contract == place.contract and "incumbent" in taken.evidence:
+            before = ledger.get(taken.evidence["incumbent"].digest)
+            if isinstance(before, Report) and before.data == place.dataset.digest:
+                return before
+    subject = incumbent_subject(place, "test", besides=picked.digest)
+    return inspect_subject(place, subject, "test")
+
+
+def _release(shop: Workshop, variants: dict[str, Variant], verdict: Verdict) -> str:
+    """Take every variant into stock, and make the chosen one live if the verdict says so; its version, or ''."""
+    versions = register_many(shop.store.ledger, list(variants.values()))
+    if verdict.decision.verdict != "ship":
+        return ""
+    release(shop.store.ledger, verdict.decision)
+    return next(v.name for v in versions if v.digest == verdict.decision.candidate)
+
+
+def _lines(outcome: Outcome) -> Iterator[Line]:
+    for title, report in outcome.subjects().items():
+        accuracy, money = report.metrics["accuracy"], report.metrics["money_per_1000"]
+        overhead = 1000.0 * overhead_of(outcome.place.task, report.measured)
+        variant = outcome.variants.get(title)
+        yield Line(
+            title=title,
+            subject=report.subject,
+            accuracy=accuracy.value or 0.0,
+            money=(money.value or 0.0) + overhead,
+            money_low=(money.low or 0.0) + overhead,
+            money_high=(money.high or 0.0) + overhead,
+            latency_ms=report.measured.get("latency_ms"),
+            unit_cost=report.measured.get("unit_cost"),
+            seconds=made_for(outcome.place.shop, variant).seconds if variant else None,
+            role=outcome.role_of(title),
+        )
