@@ -34,6 +34,9 @@ def candidate(title: str, accuracy: float, money: float, **more: object) -> Cand
         "macro_f1": share(accuracy - 0.004, 0.009),
         "calibration_error": Metric(value=round(0.11 - accuracy / 10, 4), n=3080, unit="share of rows"),
         "coverage": share(0.94, 0.008),
+        "level_accuracy:product": share(accuracy + 0.01, 0.008),
+        "out_of_scope_recall": share(0.71, 0.03),
+        "top_accuracy": share(accuracy, 0.009),
         "out_of_scope_auroc": Metric(value=0.952, low=0.944, high=0.959, n=4080),
     }
     return CandidateView.model_validate({"title": title, "money": euros(money, 4.2), "metrics": metrics, **more})

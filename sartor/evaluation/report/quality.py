@@ -140,7 +140,7 @@ def _all_metrics(view: ReportView) -> Safe | None:
     columns = [Column("Candidate"), *(Column(words.title_of(n), figures=True) for n in names)]
     rows = [[_named(c), *(_metric(n, c.metrics.get(n), view.task.currency) for n in names)] for c in by_money(view)]
     inside = table("Every metric of every candidate", columns, rows, _marked(view))
-    return tag("details", tag("summary", "Every metric"), inside)
+    return tag("details", tag("summary", "Every metric"), tag("div", inside, class_="scroll"))
 
 
 def _comparisons(view: ReportView) -> Safe | None:
