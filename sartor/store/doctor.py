@@ -36,11 +36,12 @@ class Symptom:
 def examine(store: Store, *, deep: bool = True, progress: Progress = silent) -> list[Symptom]:
     """Look at the database, the disk, the clock, the extras and, if `deep`, at every record and file."""
     found: list[Symptom] = []
-    for look in (_database, _schema, _disk, _clock, _extras):
+    for look in (_database, _schema, _disk, _clock):
         try:
             found.extend(look(store))
         except SartorError as error:
             found.append(Symptom("error", look.__name__.strip("_"), error.message))
+    found.extend(_extras())
     if deep:
         found.extend(_contents(store, progress))
     return found
@@ -115,7 +116,7 @@ def _clock(store: Store) -> Iterator[Symptom]:
         yield Symptom("ok", "clock", f"{here.isoformat(timespec='seconds')}, and no record is later")
 
 
-def _extras(store: Store) -> Iterator[Symptom]:
+def _extras() -> Iterator[Symptom]:
     names: dict[str, list[str]] = {}
     for module, extra in EXTRAS.items():
         if importlib.util.find_spec(module) is None:

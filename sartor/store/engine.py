@@ -137,11 +137,13 @@ def _open_file(module: ModuleType, uri: str, *, read_only: bool) -> Any:
     connection = module.connect(
         uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None, cached_statements=256
     )
-    if not read_only:
-        connection.execute(f"PRAGMA journal_mode={journal_mode(module)}")
-        connection.execute("PRAGMA journal_size_limit=67108864")
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {pragma}")
+    journal = () if read_only else (f"journal_mode={journal_mode(module)}", "journal_size_limit=67108864")
+    try:
+        for pragma in (*journal, "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

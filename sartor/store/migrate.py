@@ -12,15 +12,21 @@ from sartor.store.schema import REVISION
 
 def revision(database: Database) -> str | None:
     """Revision of the tables; None where there are none yet."""
-    try:
-        with database.reader.connect() as connection:
+    with speaking(f"reading the ledger at {database.where}"), database.reader.connect() as connection:
+        try:
             return _revision(connection)
-    except (OperationalError, ProgrammingError) as error:
-        said = str(error.orig)
-        if "no such table" in said or ("does not exist" in said and "alembic_version" in said):
-            return None
-        with speaking(f"reading the ledger at {database.where}"):
+        except (OperationalError, ProgrammingError) as error:
+            if "no such table" in str(error.orig) or isinstance(error.orig, _undefined_table()):
+                return None
             raise
+
+
+def _undefined_table() -> tuple[type[Exception], ...]:
+    try:
+        from psycopg.errors import UndefinedTable
+    except ModuleNotFoundError:
+        return ()
+    return (UndefinedTable,)
 
 
 def _revision(connection: Connection) -> str | None:

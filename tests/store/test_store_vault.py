@@ -228,7 +228,6 @@ def test_urls_that_cannot_be_used_say_why(tmp_path: Path) -> None:
 
 @pytest.mark.s3
 def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3_bucket: Any) -> None:
-    options = s3_bucket.options
-    with closing(open_store(tmp_path, vault_url="s3://no-such-bucket", storage_options=options)) as store:
-        with pytest.raises(StoreError, match="no-such-bucket"):
-            store.vault.put_bytes(b"x")
+    store = open_store(tmp_path, vault_url="s3://no-such-bucket", storage_options=s3_bucket.options)
+    with closing(store), pytest.raises(StoreError, match="no-such-bucket"):
+        store.vault.put_bytes(b"x")
