@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sartor.core.errors import PluginError
+from sartor.core.errors import PluginError, SartorError
 from sartor.core.predict import Floats
 from sartor.core.shelf import Shelf
 from sartor.core.value import Ints
@@ -181,9 +181,15 @@ def take(name: str) -> Measure:
 
 
 def names(terms: Terms) -> list[str]:
-    """Names of all figures that the shelf gives under these terms: metrics that have parts once for each part."""
-    found = []
+    """Names of all figures that the shelf gives under these terms: metrics that have parts once for each part.
+
+    A plug-in that can't be taken is named too, so that whoever measures comes upon what is wrong with it.
+    """
+    found: list[str] = []
     for stem in METRICS:
-        parts = take(stem).parts
+        try:
+            parts = take(stem).parts
+        except SartorError:
+            parts = None
         found += [stem] if parts is None else [f"{stem}:{part}" for part in parts(terms)]
     return found

@@ -70,6 +70,8 @@ def case_from(
     desk = _Desk([f"{role}: {error}" for role, report in reports.items() for error in report.facts.get("errors", ())])
     candidate = reports.get("candidate")
     facts, measured = (candidate.facts, candidate.measured) if candidate else ({}, {})
+    for role in sorted(set(reports) ^ set(answers)):
+        desk.errors.append(f"{role}: there are answers without a report, or a report without answers")
     if measured.get("unit_cost") is None:
         desk.errors.append("what serving the candidate costs was not measured")
     decided = {role: given.redecide(terms.matrix, terms.target) for role, given in answers.items()}

@@ -76,10 +76,10 @@ def _verdict(lines: list[_Line]) -> Verdict:
 
 
 def _evidence(case: Case) -> Iterator[_Line]:
-    if case.errors:
-        yield _Line("evidence", "fail", "The evidence is incomplete: " + "; ".join(case.errors) + ".")
-    else:
+    if case.errors == ():
         yield _Line("evidence", "pass", "All evidence was gathered without an error.")
+    else:
+        yield _Line("evidence", "fail", "The evidence is incomplete: " + "; ".join(case.errors) + ".")
 
 
 def _rows(case: Case) -> Iterator[_Line]:
