@@ -31,7 +31,6 @@ class Played:
     result: RunResult
     question: str
     answer: str
-    meaning: str
     headers: str
     task_file: Path
     offered: str = "MiniLM tuned whole, and its blend with the linear model"
@@ -55,7 +54,7 @@ def play(shop: Workshop, folder: Path, *, full: bool) -> Played:
     with serving(shop) as url:
         answer, headers = ask(url, task.name, QUESTION)
     shown = ", ".join(f"{name.removeprefix('x-sartor-')} {value[:24]}" for name, value in headers.items())
-    return Played(result, QUESTION, answer, "", shown, task_file)
+    return Played(result, QUESTION, answer, shown, task_file)
 
 
 @contextmanager

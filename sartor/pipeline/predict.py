@@ -58,7 +58,7 @@ def predict_file(shop: Workshop, model: str, rows: Path, out: Path) -> Batch:
     shop.progress("answering", len(requests), len(requests))
     _write(out, records, answers)
     escalated = sum(answer.decision == "escalate" for answer in answers)
-    return Batch(len(answers), escalated, f"{served.task.name}@{served.version}", served.variant, str(out))
+    return Batch(len(answers), escalated, served.version, served.variant, str(out))
 
 
 def _only_task(routes: LedgerRoutes) -> str:

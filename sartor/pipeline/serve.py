@@ -1,5 +1,6 @@
 """From ledger to answers: fleets over the store, and the routes that the gateway resolves."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.core.errors import RefusedError, StoreError, unknown
@@ -11,7 +12,7 @@ from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import RETIRED, is_retired
+from sartor.registry.variants import LIVE, RETIRED, is_retired, versions
 from sartor.serving.batcher import Batcher
 from sartor.serving.fleet import Fleet
 from sartor.serving.predictor import Answering, VariantPredictor
@@ -46,6 +47,16 @@ def variant_named(shop: Workshop, digest: str) -> Variant:
     return found
 
 
+@dataclass(frozen=True)
+class Bound:
+    """A variant under a contract, ready to answer."""
+
+    task: Task
+    version: str
+    """Its fixed handle, `task@v7`."""
+    predictor: VariantPredictor
+
+
 class LedgerRoutes:
     """Model names of the ledger's pointers. A moved pointer counts from the next request on."""
 
@@ -53,12 +64,14 @@ class LedgerRoutes:
         self._shop = shop
         self._fleet = fleet_of(shop, None)
         self._batcher = Batcher(self._fleet.probabilities)
-        self._bound: dict[tuple[str, str], tuple[Task, VariantPredictor]] = {}
+        self._bound: dict[tuple[str, str], Bound] = {}
 
     def names(self) -> list[Served]:
         """Everything that can be asked for: each task's live variant and its versions."""
         pointers = self._shop.store.ledger.pointers()
-        return [self.resolve(p.name) for p in pointers if not p.name.endswith(RETIRED) and self._answers(p.name)]
+        standing = [p.name for p in pointers if not p.name.endswith(RETIRED) and self._answers(p.name)]
+        live = [name.removesuffix(LIVE) for name in standing if name.endswith(LIVE)]
+        return [self.resolve(name) for name in live + standing]
 
     def resolve(self, name: str) -> Served:
         """The variant behind `task`, `task@live`, `task@previous` or `task@v7`.
@@ -76,12 +89,13 @@ class LedgerRoutes:
             )
         pointer = ledger.resolve(handle)
         if pointer is None:
-            known = [p.name.removesuffix("@live") for p in ledger.pointers() if self._answers(p.name)]
+            known = [p.name.removesuffix(LIVE) for p in ledger.pointers() if self._answers(p.name)]
             raise unknown("model", name, known, param="model", code="model_not_found")
         contract = self._contract(task_name, pointer.decision)
-        task, predictor = self._bind(pointer.digest, contract)
-        version = handle.partition("@")[2]
-        return Served(name=name, version=version, variant=pointer.digest, task=task, predictor=predictor)
+        bound = self._bind(task_name, pointer.digest, contract)
+        return Served(
+            name=name, version=bound.version, variant=pointer.digest, task=bound.task, predictor=bound.predictor
+        )
 
     def _answers(self, pointer: str) -> bool:
         return not is_retired(self._shop.store.ledger, pointer.partition("@")[0])
@@ -97,20 +111,18 @@ class LedgerRoutes:
             return record.contract
         return ledger.find(TaskRecord, name=task, limit=1)[0].digest
 
-    def _bind(self, digest: str, contract: str) -> tuple[Task, VariantPredictor]:
+    def _bind(self, task_name: str, digest: str, contract: str) -> Bound:
         if (digest, contract) not in self._bound:
             record = self._shop.store.ledger.get(contract)
             assert isinstance(record, TaskRecord)
             task = Task.model_validate(record.contract)
             variant = variant_named(self._shop, digest)
             self._fleet.load(digest)
-            answering = self._answering(task, variant)
+            answering = answering_of(self._shop, task, variant)
             predictor = VariantPredictor(self._fleet, digest, answering, ask=self._batcher.ask)
-            self._bound[digest, contract] = (task, predictor)
+            numbered = next(v.name for v in versions(self._shop.store.ledger, task_name) if v.digest == digest)
+            self._bound[digest, contract] = Bound(task, numbered, predictor)
         return self._bound[digest, contract]
-
-    def _answering(self, task: Task, variant: Variant) -> Answering:
-        return answering_of(self._shop, task, variant)
 
 
 def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:

@@ -85,7 +85,7 @@ def search(shop: Workshop, where: list[str], limit: int) -> list[dict[str, Any]]
 def show(shop: Workshop, handle: str) -> dict[str, Any]:
     """One variant with its versions."""
     variant = variant_of(shop, handle)
-    named = [pointer.name for pointer in shop.store.ledger.named(variant.digest)]
+    named = [p.name for p in shop.store.ledger.pointers(f"{variant.task}@") if p.digest == variant.digest]
     return {"digest": variant.digest, "names": sorted(named)} | _shown(variant)
 
 

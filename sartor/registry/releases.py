@@ -45,7 +45,7 @@ def release(ledger: Ledger, decision: Decision) -> Standing:
         )
     stands = _begin(ledger, decision, "release")
     if stands.live == decision.candidate:
-        return stands
+        return _confirm(ledger, decision, stands)
     _check_registered(ledger, decision)
     if len(decision.incumbent) == 64 and decision.incumbent != stands.live:
         raise ConflictError(
@@ -54,6 +54,15 @@ def release(ledger: Ledger, decision: Decision) -> Standing:
             code="stale_decision",
         )
     return _move(ledger, decision, stands, live=decision.candidate, previous=stands.live or stands.previous)
+
+
+def _confirm(ledger: Ledger, decision: Decision, stands: Standing) -> Standing:
+    """Keep what is live under a newer decision, whose contract then counts; an equal one changes nothing."""
+    pointer = ledger.resolve(decision.task + LIVE)
+    if pointer is not None and pointer.decision != decision.digest:
+        digest = ledger.put(decision)
+        ledger.move_many([Change(pointer.name, pointer.digest, pointer.digest)], decision=digest)
+    return stands
 
 
 def rollback(ledger: Ledger, decision: Decision) -> Standing:

@@ -143,10 +143,9 @@ def demo(
     def people() -> None:
         show_result(played.result)
         say(f"\nA real server answered a real request: {played.question!r}")
-        say(f"  → [bold]{played.answer}[/] {played.meaning}   ({played.headers})")
-        say(
-            f"Yours     sartor init your-rows.csv && sartor run task.yaml      (this one's task file: {played.task_file})"
-        )
+        say(f"  → [bold]{played.answer}[/]   ({played.headers})")
+        say(f"Its task  {played.task_file}")
+        say("Yours     sartor init your-rows.csv && sartor run task.yaml")
         if not full:
             say(f"Dearer    sartor demo --full      adds {played.offered}")
 
