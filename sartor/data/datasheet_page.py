@@ -55,15 +55,16 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{title}</h2>{body}</section>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    def cell(value: Any, tag: str = "td") -> str:
-        number = isinstance(value, int | float)
-        shown = f"{value:,}" if number else escape(str(value))
-        return f"<{tag}{' class=n' if number else ''}>{shown}</{tag}>"
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table; columns that hold a number in the first row stand to the right."""
+    right = [isinstance(value, int | float) for value in rows[0]] if rows else [False] * len(head)
 
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(f"<tr>{''.join(cell(value) for value in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    def line(values: Iterable[Any], tag: str) -> str:
+        shown = (f"{v:,}" if isinstance(v, int | float) else escape(str(v)) for v in values)
+        return "".join(f"<{tag}{' class=n' if r else ''}>{v}</{tag}>" for v, r in zip(shown, right, strict=True))
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{line(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _rows(sheet: Mapping[str, Any]) -> str:

@@ -87,12 +87,19 @@ def _offset(path: Path, encoding: str, error: UnicodeError) -> int:
 def _hint(path: Path, used: str) -> str:
     with path.open("rb") as file:
         sample = file.read(SAMPLE)
-    marked = sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    odd_zeros = sample[:2000].count(b"\0") > len(sample[:2000]) // 4
-    fits = [n for n in TRIED if n != used and (n == "utf-16") == (marked or odd_zeros) and _decodes(sample, n)]
+    fits = [name for name in _candidates(sample) if name != used and _decodes(sample, name)]
     if not fits:
         return f"Save it as UTF-8, or say 'encoding: NAME' (tried: {', '.join(TRIED)})."
     return f"It can be read as {' or '.join(fits)}: say 'encoding: {fits[0]}', or save it as UTF-8."
+
+
+def _candidates(sample: bytes) -> tuple[str, ...]:
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return ("utf-16",)
+    even, odd = sample[:2000:2].count(0), sample[1:2000:2].count(0)
+    if even + odd > len(sample[:2000]) // 4:
+        return ("utf-16-le" if odd > even else "utf-16-be",)
+    return ("utf-8", "cp1252", "latin-1")
 
 
 def _decodes(sample: bytes, encoding: str) -> bool:

@@ -37,10 +37,10 @@ def sql(params: Params) -> Iterator[dict[str, Any]]:
         AskError: the URL or the query is wrong, or the query would do more than read.
         UpstreamError: the database does not answer.
     """
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, text
     from sqlalchemy.exc import DBAPIError, OperationalError
 
-    if params.query.lstrip(" \n\t(").split(None, 1)[:1] == [] or _first_word(params.query) not in READS:
+    if _first_word(params.query) not in READS:
         raise AskError(
             f"The query of a source must only read: start it with SELECT or WITH, not {params.query[:40]!r}.",
             code="bad_query",
@@ -55,7 +55,8 @@ def sql(params: Params) -> Iterator[dict[str, Any]]:
                 connection.exec_driver_sql("PRAGMA query_only = ON")
             options = {"postgresql_readonly": True} if url.get_backend_name() == "postgresql" else {}
             reading = connection.execution_options(stream_results=True, yield_per=5000, **options)
-            for row in reading.exec_driver_sql(params.query).mappings():
+            # Colons are escaped: the query has no parameters, and '10:30' is none.
+            for row in reading.execute(text(params.query.replace(":", r"\:"))).mappings():
                 yield dict(row)
     except OperationalError as error:
         if url.get_backend_name() == "sqlite":
@@ -71,7 +72,7 @@ def sql(params: Params) -> Iterator[dict[str, Any]]:
 
 
 def _first_word(query: str) -> str:
-    return query.lstrip(" \n\t(").split(None, 1)[0].lower()
+    return next(iter(query.lstrip(" \n\t(").split(None, 1)), "").lower()
 
 
 def _refused(shown: str, error: Exception) -> AskError:
