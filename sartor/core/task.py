@@ -160,7 +160,7 @@ class Task(Section):
     @field_validator("name")
     @classmethod
     def _name_fits(cls, name: str) -> str:
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise ValueError("a task name is 1 to 128 of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")
         return name
 

@@ -187,7 +187,7 @@ def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, method = request.scope["path"][:200], request.method
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         response = error_response(
             MethodError(f"'{path}' does not take {method}; it takes {allowed}.", code="method_not_allowed")
         )

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sartor.core.errors import RefusedError, SartorError
+from sartor.core.errors import RefusedError, SartorError, TooLargeError, TooSlowError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 AUTHORITY = re.compile(r"^(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?$")
@@ -104,4 +104,6 @@ def error_response(error: Exception, ident: str = "") -> Response:
         text = f"The server failed on this request. Its log says why, under {ident or 'this time'}."
         error = SartorError(text, code="server_error")
     body = json.dumps(error.envelope(), ensure_ascii=False)
-    return Response(body, status_code=error.http_status, media_type="application/json")
+    # The rest of a body that was not read would be taken for the next request.
+    headers = {"connection": "close"} if isinstance(error, (TooSlowError, TooLargeError)) else None
+    return Response(body, status_code=error.http_status, headers=headers, media_type="application/json")

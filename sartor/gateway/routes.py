@@ -10,7 +10,7 @@ from sartor.core.predict import Predictor
 from sartor.core.task import Task
 
 MODEL_NAME = re.compile(
-    r"^(?P<task>[a-z0-9][a-z0-9._-]{0,127})(@(?P<pointer>live|previous)|@v(?P<number>[1-9]\d{0,8}))?$"
+    r"(?P<task>[a-z0-9][a-z0-9._-]{0,127})(@(?P<pointer>live|previous)|@v(?P<number>[1-9]\d{0,8}))?"
 )
 
 
@@ -26,7 +26,7 @@ class ModelName:
     @classmethod
     def read(cls, name: str) -> "ModelName | None":
         """The parts of a name; None where it is not of this form."""
-        found = MODEL_NAME.match(name)
+        found = MODEL_NAME.fullmatch(name)
         if found is None:
             return None
         number = int(found["number"]) if found["number"] else None
