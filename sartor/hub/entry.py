@@ -4,7 +4,7 @@ Knows nothing of how bases are fetched, stored or run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Tier = Literal["small", "medium", "large", "hosted"]
@@ -91,3 +91,13 @@ class Entry:
     home: Home
     facts: Mapping[str, Any] = field(default_factory=dict)
     """dimension, parameters, max_tokens, languages, adapter_targets, about: whatever is known."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a few words."""
+        return str(self.facts.get("about", self.name))
+
+    def body(self) -> dict[str, Any]:
+        """The entry as JSON, its home with the kind of home that it is."""
+        home = {"kind": type(self.home).__name__, **asdict(self.home)}
+        return {**asdict(self), "facts": dict(self.facts), "home": home}

@@ -21,8 +21,9 @@ def download(home: HuggingFace, folder: Path, cache: Path, progress: Progress) -
     Raises:
         UpstreamError: the hub cannot be reached, or has no such repository or commit.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
@@ -37,11 +38,12 @@ def download(home: HuggingFace, folder: Path, cache: Path, progress: Progress) -
             ignore_patterns=list(IGNORED),
             token=False,
         )
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, HTTPError) as error:
         lasting = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         advice = "Check the name and the commit" if lasting else "Check the network and run again"
         raise UpstreamError(
-            f"Tried to fetch '{home.repo}' at {home.revision} from {home.endpoint}: {str(error).splitlines()[0]} "
+            f"Tried to fetch '{home.repo}' at {home.revision} from {home.endpoint}: {reason}. "
             f"{advice}, or use a copy that you have: 'folder:/path/to/model'.",
             retryable=not lasting,
             code="base_unreachable",

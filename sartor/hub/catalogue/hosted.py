@@ -30,7 +30,7 @@ def hosted() -> list[Entry]:
             engine="hosted",
             licence="hosted-model-terms",
             home=Hosted(provider, model),
-            facts={"provider": provider, "model": model},
+            facts={"about": f"hosted by {provider}"},
         )
         for provider, models in MODELS.items()
         for model in models
