@@ -62,18 +62,16 @@ def backup(store: Store, target: Path, *, progress: Progress = silent) -> Copied
 
 def _copy(store: Store, part: Path, progress: Progress) -> tuple[int, int, int, tuple[str, ...]]:
     with store.ledger.database.snapshot() as connection:
-        needed: set[str] = set()
-
-        def lines() -> Iterator[dict[str, Any]]:
-            for row in contents.rows(connection):
-                needed.update(row.files.values())
-                yield {"kind": row.kind, "digest": row.digest, "seal": row.seal, "body": json.loads(row.body)}
-
+        records = (
+            {"kind": row.kind, "digest": row.digest, "seal": row.seal, "body": json.loads(row.body)}
+            for row in contents.rows(connection)
+        )
         marks = {
-            "records": _write(part / "records.jsonl", lines()),
+            "records": _write(part / "records.jsonl", records),
             "pointers": _write(part / "pointers.jsonl", contents.pointers(connection)),
             "moves": _write(part / "moves.jsonl", contents.moves(connection)),
         }
+        needed = set(contents.counting(connection).files)
     files, size, faulty = _copy_files(store, Disk(part / "vault", part / "temp"), needed, progress)
     shutil.rmtree(part / "temp", ignore_errors=True)
     manifest = {"format": FORMAT, "schema": REVISION, "created": now(), "tables": marks, "files": files, "bytes": size}

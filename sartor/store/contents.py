@@ -1,7 +1,7 @@
 """All that a store holds, read at one instant: for backup, sweep and verification. Changes nothing."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ from sqlalchemy import Connection, bindparam, select
 from sartor.store.schema import edge, move, pointer, record
 
 PAGE = 1000
+ROOTS = frozenset({"Variant", "Decision", "Report"})
+"""Kinds of record that always count."""
 _page = (
     select(record.c.seq, record.c.digest, record.c.kind, record.c.seal, record.c.body)
     .where(record.c.seq > bindparam("after"))
@@ -53,9 +55,33 @@ def moves(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(select(move).order_by(move.c.name, move.c.seq)).mappings()]
 
 
-def parents(connection: Connection) -> dict[str, list[str]]:
-    """Digest of a record -> digests of what it came from."""
-    found: dict[str, list[str]] = {}
+@dataclass(frozen=True)
+class Counting:
+    """Records whose files must stay, and those files."""
+
+    records: frozenset[str]
+    files: Mapping[str, str]
+    """Digest of a file -> digest of a record that counts and names it."""
+
+
+def counting(connection: Connection) -> Counting:
+    """The records that count: every variant, decision and report, whatever a pointer stands at or ever stood at, and
+    everything that these came from. Any other record is a fact too, but its files may be swept.
+    """
+    named: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for row in rows(connection):
+        named[row.digest] = list(row.files.values())
+        if row.kind in ROOTS:
+            waiting.append(row.digest)
+    waiting += [digest for (digest,) in connection.execute(select(move.c.digest).distinct()) if digest]
+    above: dict[str, list[str]] = {}
     for child, parent in connection.execute(select(edge.c.child, edge.c.parent)):
-        found.setdefault(child, []).append(parent)
-    return found
+        above.setdefault(child, []).append(parent)
+    counts: set[str] = set()
+    while waiting:
+        digest = waiting.pop()
+        if digest not in counts:
+            counts.add(digest)
+            waiting.extend(above.get(digest, ()))
+    return Counting(frozenset(counts), {file: digest for digest in sorted(counts) for file in named.get(digest, ())})

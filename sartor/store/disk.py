@@ -97,9 +97,16 @@ class Disk:
             StoreError: its bytes are not those that were stored.
         """
         target = self.place(digest)
-        if not target.exists():
-            raise NotFoundError(f"The vault {self.folder} has no file {digest}.", code="file_not_found")
-        if not self.sound(target, digest):
+        try:
+            sound = self.sound(target, digest)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"The vault {self.folder} has no file {digest}.", code="file_not_found") from error
+        except OSError as error:
+            raise StoreError(
+                f"Tried reading {target}: {error.strerror}. Check the disk and the file's permissions.",
+                code="store_unreadable",
+            ) from error
+        if not sound:
             raise damaged(target, digest)
         return target
 

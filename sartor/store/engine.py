@@ -201,7 +201,7 @@ REMEDIES = (
     ("locked", "store_locked", "Another process holds the ledger. Wait until it is done, then repeat."),
     ("malformed", "store_damaged", "The ledger is damaged. Keep the file, and restore the last backup elsewhere."),
     ("not a database", "store_damaged", "The file is no ledger. Restore the last backup, or name another folder."),
-    ("disk i/o error", "store_damaged", "The disk failed or is full. Nothing was committed: check it and repeat."),
+    ("disk i/o error", "store_failed", "The disk failed or is full. Nothing was committed: check it and repeat."),
     ("unable to open", "store_unreachable", "The file cannot be opened. Check that the folder exists and permits it."),
     ("connection", "store_unreachable", "The database server cannot be reached. Check that it runs, and the URL."),
 )

@@ -1,8 +1,7 @@
 """Sweeps what nothing refers to: files, laid-out folders and leftovers of killed work. Never removes a record.
 
-A file stays as long as a record that counts names it. These count: every variant, decision and report, whatever a
-pointer stands at or ever stood at, and everything that these came from. What remains are the files of killed work
-and of caches (such as embeddings), which are made again when they are needed.
+A file stays as long as a record that counts (see `contents.counting`) names it. What remains are the files of killed
+work and of caches such as embeddings, which are made again when they are needed.
 """
 
 import shutil
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.core.errors import AskError
-from sartor.store.contents import moves, parents, rows
+from sartor.store.contents import counting
 from sartor.store.disk import writing
 from sartor.store.opening import Store
 from sartor.store.vault import Stored
@@ -20,7 +19,6 @@ from sartor.store.vault import Stored
 DAY = 86_400.0
 SHORTEST_IN_BUCKET = 3_600.0
 """A bucket marks a file as young at most every quarter of an hour, so an hour is safe and less may not be."""
-ROOTS = frozenset({"Variant", "Decision", "Report"})
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,11 @@ def collect(store: Store, *, dry_run: bool = True, grace: float = DAY) -> Swept:
         raise AskError(f"The grace must be at least {shortest:.0f} s for a vault in a bucket.", param="grace")
     before = time.time() - grace
     stored = list(store.vault.stored())  # before the ledger is read: what comes later is not looked at
-    artifacts, needed = _needed(store)
-    files = [item for item in stored if item.digest not in needed and item.written < before]
+    with store.ledger.database.snapshot() as connection:
+        counts = counting(connection)
+    files = [item for item in stored if item.digest not in counts.files and item.written < before]
     leftovers = [path for path in _entries(store.temp) if _touched(path) < before]
-    leftovers += [path for path in _entries(store.laid) if path.name not in artifacts and _touched(path) < before]
+    leftovers += [path for path in _entries(store.laid) if path.name not in counts.records and _touched(path) < before]
     size = sum(item.bytes for item in files) + sum(_bytes(path) for path in leftovers)
     if not dry_run:
         files = [item for item in files if store.vault.remove(item.digest, before=before)]
@@ -64,39 +63,22 @@ def collect(store: Store, *, dry_run: bool = True, grace: float = DAY) -> Swept:
     return Swept(tuple(files), tuple(leftovers), size, len(stored) - len(files), dry_run)
 
 
-def _needed(store: Store) -> tuple[set[str], set[str]]:
-    """Digests of the records that count, and of the files that they name."""
-    with store.ledger.database.snapshot() as connection:
-        named: dict[str, list[str]] = {}
-        waiting: list[str] = []
-        for row in rows(connection):
-            named[row.digest] = list(row.files.values())
-            if row.kind in ROOTS:
-                waiting.append(row.digest)
-        waiting += [move["digest"] for move in moves(connection) if move["digest"]]
-        above = parents(connection)
-    counts: set[str] = set()
-    while waiting:
-        digest = waiting.pop()
-        if digest not in counts:
-            counts.add(digest)
-            waiting.extend(above.get(digest, ()))
-    return counts, {file for digest in counts for file in named.get(digest, ())}
-
-
 def _entries(folder: Path) -> Iterable[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else ()
 
 
 def _touched(path: Path) -> float:
     # The newest thing inside counts: a folder's own time stands still while files in it are written.
-    return max((p.lstat().st_mtime for p in (path, *path.rglob("*"))), default=time.time())
+    try:
+        return max(p.lstat().st_mtime for p in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return time.time()  # somebody is at work in it
 
 
 def _bytes(path: Path) -> int:
     # A laid-out file that is a link to the vault's own frees nothing.
-    inside = path.rglob("*") if path.is_dir() else [path]
-    return sum(p.stat().st_size for p in inside if p.is_file() and p.stat().st_nlink == 1)
+    found = [p.lstat() for p in (path, *path.rglob("*")) if not p.is_dir()]
+    return sum(item.st_size for item in found if item.st_nlink == 1)
 
 
 def _remove(path: Path) -> None:

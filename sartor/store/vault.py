@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -143,8 +144,9 @@ class Vault:
             yield from (Stored(*facts) for facts in self.bucket.sizes())
             return
         for digest in self.disk.digests():
-            found = self.disk.place(digest).stat()
-            yield Stored(digest, found.st_size, found.st_mtime)
+            with suppress(FileNotFoundError):  # removed since
+                found = self.disk.place(digest).stat()
+                yield Stored(digest, found.st_size, found.st_mtime)
 
     def digests(self) -> Iterator[str]:
         """Digests of all files, sorted."""

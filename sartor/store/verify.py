@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sartor.core.errors import NotFoundError, StoreError
 from sartor.core.progress import Progress, silent
 from sartor.core.records import KINDS
-from sartor.store.contents import Row, rows
+from sartor.store.contents import Row, counting, rows
 from sartor.store.disk import Disk
 from sartor.store.opening import Store
 from sartor.store.vault import Vault
@@ -21,7 +21,7 @@ class Fault:
 
 
 def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
-    """Re-hash every record and every file; check that each file named by a record is there.
+    """Re-hash every record and every file; check that each file named by a record that counts is there.
 
     Args:
         progress: told the number of things checked.
@@ -30,13 +30,12 @@ def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
     vault = Vault(fresh, store.vault.bucket, read_only=True)
     kept = dict.fromkeys(vault.digests())
     faults: list[Fault] = []
-    named: dict[str, str] = {}
     with store.ledger.database.snapshot() as connection:
         for done, row in enumerate(rows(connection), start=1):
             faults += record_faults(row)
-            named |= dict.fromkeys(row.files.values(), row.digest)
             if done % 1000 == 0:
                 progress("records", done, 0)
+        named = counting(connection).files
     faults += [
         Fault(digest, f"Record {by} names this file, which is not in the vault.")
         for digest, by in sorted(named.items())

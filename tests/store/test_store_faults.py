@@ -1,0 +1,230 @@
+"""What was acknowledged stays: killed processes, full disks, disks that may not be written, writers that race."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sartor.core.errors import StoreError
+from sartor.core.licence import Licence
+from sartor.core.records import Artifact, Variant
+from sartor.store import engine
+from sartor.store.doctor import examine
+from sartor.store.engine import sqlite_module
+from sartor.store.gc import collect
+from sartor.store.opening import Store, open_store
+from sartor.store.verify import verify
+
+Make = Callable[..., Variant]
+
+WORKER = """
+import os, sys
+from pathlib import Path
+if sys.argv[2] == "sqlite3":
+    sys.modules["pysqlite3"] = None
+from sartor.core.errors import ConflictError
+from sartor.core.licence import Licence
+from sartor.core.records import Artifact
+from sartor.store.opening import open_store
+
+store = open_store(Path(sys.argv[1]))
+who = sys.argv[3]
+for number in range(int(sys.argv[4])):
+    data = os.urandom(200_000)
+    digest = store.vault.put_bytes(data)
+    print("file", digest, flush=True)
+    one, two = (
+        Artifact(name=f"{who} {number} {n}", files={"f": digest}, parents={"b": "b" * 64}, licence=Licence.of("owned"))
+        for n in "12"
+    )
+    store.ledger.put_many([one, two])
+    print("record", one.digest, flush=True)
+    print("record", two.digest, flush=True)
+    at = store.ledger.resolve("t@live")
+    try:
+        store.ledger.point("t@live", one.digest, expected=at.digest if at else None, decision=who)
+        print("move", one.digest, flush=True)
+    except ConflictError:
+        print("lost", one.digest, flush=True)
+"""
+
+
+def start(root: Path, binding: str = "pysqlite3", who: str = "w", times: int = 10**6) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", WORKER, str(root), binding, who, str(times)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def acknowledged(said: str) -> list[tuple[str, str]]:
+    """Whole lines only: the last one may be cut off."""
+    whole = said[: said.rfind("\n") + 1].splitlines()
+    return [(line.split()[0], line.split()[1]) for line in whole]
+
+
+@pytest.mark.parametrize(("binding", "kills"), [("pysqlite3", 6), ("sqlite3", 4)])
+def test_nothing_acknowledged_is_lost_by_a_kill(
+    tmp_path: Path, binding: str, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, instants = tmp_path / "store", random.Random(20261125)
+    if binding == "sqlite3":
+        monkeypatch.setitem(sys.modules, "pysqlite3", None)
+    said: list[tuple[str, str]] = []
+    for _ in range(kills):
+        worker = start(root, binding)
+        assert worker.stdout is not None
+        heard = "".join(worker.stdout.readline() for _ in range(instants.randint(1, 12)))
+        time.sleep(instants.uniform(0.0, 0.02))  # anywhere in the work that follows
+        worker.send_signal(signal.SIGKILL)
+        said += acknowledged(heard + worker.stdout.read())
+        worker.wait()
+        worker.stdout.close()
+    assert len(said) >= kills
+    with closing(open_store(root)) as store:
+        for what, digest in said:
+            assert store.vault.has(digest) if what == "file" else store.ledger.get(digest)
+        history = store.ledger.moves("t@live")
+        acked = [digest for what, digest in said if what == "move"]
+        assert [m.digest for m in history if m.digest in set(acked)] == acked
+        assert [m.before for m in history] == [None, *(m.digest for m in history[:-1])]
+        assert [m.seq for m in history] == list(range(1, len(history) + 1))
+        assert verify(store) == []
+        assert [s for s in examine(store) if s.level == "error"] == []
+        collect(store, grace=0, dry_run=False)
+        assert list(store.temp.iterdir()) == []
+        assert [s for s in examine(store) if s.level == "error"] == []
+
+
+def test_processes_that_race_on_one_pointer_take_turns(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    workers = [start(root, who=f"w{n}", times=15) for n in range(3)]
+    said = [acknowledged(worker.communicate()[0]) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    won = {digest for lines in said for what, digest in lines if what == "move"}
+    lost = {digest for lines in said for what, digest in lines if what == "lost"}
+    with closing(open_store(root)) as store:
+        history = store.ledger.moves("t@live")
+        assert {m.digest for m in history} == won
+        assert not won & lost
+        assert len(won) + len(lost) == 45
+        assert [m.before for m in history] == [None, *(m.digest for m in history[:-1])]
+        assert store.ledger.count(Artifact) == 90
+
+
+def test_a_ledger_that_another_process_holds_is_said_to_be_locked(
+    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.close()
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    with (
+        closing(open_store(store.root)) as impatient,
+        closing(sqlite_module().connect(store.root / "ledger.db", isolation_level=None)) as other,
+    ):
+        digest = impatient.ledger.put(make(1))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="Another process holds the ledger"):
+            impatient.ledger.put(make(2))
+        if engine.journal_mode(sqlite_module()) == "wal":
+            assert impatient.ledger.get(digest).digest == digest  # readers are not held up
+        other.execute("ROLLBACK")
+        impatient.ledger.put(make(2))
+        assert impatient.ledger.count(Variant) == 2
+
+
+FILLER = """
+import resource, sys
+from pathlib import Path
+from sartor.core.errors import StoreError
+from sartor.core.licence import Licence
+from sartor.core.records import Artifact
+from sartor.store.opening import open_store
+
+store = open_store(Path(sys.argv[1]))
+store.vault.put_bytes(b"before")
+store.ledger.put(Artifact(name="before", licence=Licence.of("owned")))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    store.vault.put_bytes(b"x" * 400_000)
+except StoreError as error:
+    print(error.code)
+try:
+    store.ledger.put_many(Artifact(name=f"{n}" * 100, licence=Licence.of("owned")) for n in range(5000))
+except StoreError as error:
+    print(error.code)
+store.ledger.put(Artifact(name="after", licence=Licence.of("owned")))
+store.vault.put_bytes(b"after")
+"""
+
+
+def test_a_write_over_the_limit_leaves_nothing_behind(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    ran = subprocess.run([sys.executable, "-c", FILLER, str(root)], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["store_full", "store_failed"]
+    with closing(open_store(root)) as store:
+        assert [a.name for a in store.ledger.find(Artifact)] == ["after", "before"]
+        assert len(list(store.vault.digests())) == 2
+        assert list(store.temp.iterdir()) == []
+        assert verify(store) == []
+        assert [s for s in examine(store) if s.level == "error"] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False)
+    if made.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_hurts_nothing(small_disk: Path, make: Make) -> None:
+    with closing(open_store(small_disk / "store")) as store:
+        digest, before = store.vault.put_bytes(b"before"), store.ledger.put(make(1))
+        with pytest.raises(StoreError, match="disk is full") as caught:
+            store.vault.put_bytes(os.urandom(3 << 20))
+        assert (caught.value.code, caught.value.http_status) == ("store_full", 507)
+        with pytest.raises(StoreError, match="disk is full") as caught:
+            store.ledger.put_many(make(n, title="x" * 500) for n in range(2, 3000))
+        assert caught.value.code == "store_full"
+        (small_disk / "ballast").write_bytes(b"")
+        with pytest.raises(OSError, match="No space"):
+            (small_disk / "ballast").write_bytes(os.urandom(3 << 20))
+        artifact = Artifact(name="a", files={"f": digest}, licence=Licence.of("owned"))
+        assert store.vault.read(digest) == b"before"
+        assert store.ledger.get(before).digest == before
+        assert list(store.temp.iterdir()) == []
+        (small_disk / "ballast").unlink()
+        assert (store.folder(artifact) / "f").read_bytes() == b"before"
+        store.ledger.put(make(2))
+        assert store.ledger.count(Variant) == 2
+        assert verify(store) == []
+
+
+def test_a_disk_that_may_not_be_written_still_serves(small_disk: Path, make: Make) -> None:
+    with closing(open_store(small_disk / "store")) as store:
+        variant = make(1, files={"a/f": store.vault.put_bytes(b"bytes")})
+        store.ledger.put(variant)
+        store.ledger.point("t@live", variant.digest, expected=None, decision="")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(StoreError, match=r"may not be written|cannot be opened"):
+        open_store(small_disk / "store")
+    with closing(open_store(small_disk / "store", read_only=True)) as store:
+        stands = store.ledger.resolve("t@live")
+        assert stands is not None
+        found = store.ledger.get(stands.digest)
+        assert isinstance(found, Variant)
+        folder = store.folder(found)
+        assert (folder / "a" / "f").read_bytes() == b"bytes"
+        assert store.folder(found) == folder
+        with pytest.raises(StoreError, match="read-only"):
+            store.vault.put_bytes(b"more")
+        assert verify(store) == []
+    assert not folder.exists()
