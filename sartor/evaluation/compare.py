@@ -4,7 +4,6 @@ Pure: two sets of answers and the terms in, plain data out. It passes no judgeme
 so that positive is good for the candidate.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,22 +14,13 @@ from sartor.core.errors import SartorError
 from sartor.core.predict import Floats
 from sartor.core.records import Metric
 from sartor.core.task import Gate
-from sartor.core.value import Ints, Return, Value, compute_return
-from sartor.evaluation import measure
+from sartor.core.value import Return, Value, compute_return
 from sartor.evaluation.answers import Answers
-from sartor.evaluation.inspect import WHOLE_DRAWS, as_metric
-from sartor.evaluation.measure import Measure, Sample
+from sartor.evaluation.guards import Guard, Pair, hold
+from sartor.evaluation.inspect import as_metric
+from sartor.evaluation.measure import Sample
 from sartor.evaluation.slices import NO_ANSWER, OUTSIDE, cuts
-from sartor.evaluation.statistics import (
-    Estimate,
-    bootstrap,
-    bootstrap_means,
-    clusters_of,
-    holm,
-    mcnemar,
-    paired_shares_chance,
-    rows_needed,
-)
+from sartor.evaluation.statistics import clusters_of, holm, mcnemar, paired_shares_chance
 from sartor.evaluation.terms import Terms
 
 EXAMPLES = 20
@@ -56,21 +46,6 @@ class Flip(Part):
     after: str
     saved: float
     """Money saved by the change on this row; negative: lost."""
-
-
-class Guard(Part):
-    """A metric that may not get worse by more than a margin."""
-
-    margin: float
-    """In the metric's unit."""
-    candidate: float | None = None
-    incumbent: float | None = None
-    gain: Metric
-    """How much better the candidate is; negative: worse. Value None where it can't be said; its note says why."""
-    chance: float | None = None
-    """p-value of "not worse by more than the margin", Holm over all guards."""
-    rows_needed: int | None = None
-    """More rows that would show it; None where no number would."""
 
 
 class Change(Part):
@@ -134,39 +109,29 @@ def compare(
         SartorError: the two were not asked about the same rows, or not judged by the same truths.
     """
     incumbent = _aligned(candidate, incumbent)
-    pair = _Pair(
-        Sample.of(candidate, terms, overheads[0]),
-        Sample.of(incumbent, terms, overheads[1]),
-        None if candidate.groups is None else clusters_of(candidate.groups, len(candidate)),
-        terms,
-    )
-    gains = [_gain(pair, name, margin) for name, margin in sorted(gate.guards.items())]
-    saved = pair.old.costs - pair.new.costs
-    money, accuracy, *others = bootstrap_means(
-        np.stack([saved, pair.new.right - pair.old.right, *(g.rows for g in gains if g.rows is not None)], axis=1),
-        confidence=terms.confidence,
-        clusters=pair.clusters,
-        draws=terms.draws,
-        seed=terms.seed,
-    )
+    clusters = None if candidate.groups is None else clusters_of(candidate.groups, len(candidate))
+    new, old = Sample.of(candidate, terms, overheads[0]), Sample.of(incumbent, terms, overheads[1])
+    pair = Pair(new, old, clusters)
+    saved = old.costs - new.costs
+    money, accuracy = pair.means([saved, new.right - old.right])
     kinds = _kinds(candidate, incumbent)
     fixed, broken, changed = (int((kinds == kind).sum()) for kind in KINDS)
     return Comparison(
         n=len(candidate),
         saved=as_metric(money, "money per request"),
-        candidate_money=float(pair.new.costs.mean()),
-        incumbent_money=float(pair.old.costs.mean()),
+        candidate_money=float(new.costs.mean()),
+        incumbent_money=float(old.costs.mean()),
         accuracy=as_metric(accuracy, "share of rows"),
-        candidate_accuracy=float(pair.new.right.mean()),
-        incumbent_accuracy=float(pair.old.right.mean()),
+        candidate_accuracy=float(new.right.mean()),
+        incumbent_accuracy=float(old.right.mean()),
         fixed=fixed,
         broken=broken,
         changed=changed,
         p_value=mcnemar(fixed, broken),
         flips=_flips(candidate, incumbent, kinds, saved, terms.labels),
         margin=gate.margin,
-        rows_needed=_needed(saved, pair, gate.margin, settled=money.low > -gate.margin),
-        guards=_guards(pair, gains, others),
+        rows_needed=pair.needed(saved, gate.margin, settled=money.low > -gate.margin),
+        guards=hold(pair, gate.guards),
         slices=_changes(candidate, pair, gate.slice_margin),
     )
 
@@ -174,103 +139,6 @@ def compare(
 def return_of(comparison: Comparison, value: Value, made_for: float) -> Return:
     """What replacing the other by the candidate brings; `made_for` is the money that making the candidate cost."""
     return compute_return(value, comparison.incumbent_money, comparison.candidate_money, made_for)
-
-
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """The two samples, row by row."""
-
-    new: Sample
-    old: Sample
-    clusters: Ints | None
-    terms: Terms
-
-
-@dataclass(frozen=True, eq=False)
-class _Gain:
-    """How a guarded metric changed."""
-
-    name: str
-    margin: float
-    taken: Measure | None = None
-    rows: Floats | None = None
-    """(rows,) gains, for a metric that is a mean."""
-    note: str = ""
-    """Why nothing can be said."""
-
-
-def _gain(pair: _Pair, name: str, margin: float) -> _Gain:
-    try:
-        taken = measure.take(name)
-        if taken.per_row is None:
-            return _Gain(name, margin, taken)
-        gains = taken.per_row(pair.new) - taken.per_row(pair.old)
-        gains = np.asarray(gains if taken.higher_is_better else -gains, dtype=np.float64)
-    except Exception as error:  # noqa: BLE001 - a stranger's metric may raise anything: its guard then can't be passed
-        return _Gain(name, margin, note=f"failed: {type(error).__name__}: {error}")
-    if gains.shape != (len(pair.new),) or np.isinf(gains).any():
-        return _Gain(name, margin, taken, note="gave no finite value for each row")
-    if np.isnan(gains).all():
-        return _Gain(name, margin, taken, note=taken.undefined)
-    return _Gain(name, margin, taken, gains)
-
-
-def _guards(pair: _Pair, gains: list[_Gain], means: list[Estimate]) -> dict[str, Guard]:
-    """All guards, each tested against its margin, Holm over those that could be worked out.
-
-    Since all guards must hold, no correction would be needed to release safely; Holm's makes each line true on its
-    own beside the others, at the price of a stricter test.
-    """
-    drawn = iter(means)
-    estimates = [next(drawn) if gain.rows is not None else _whole_gain(pair, gain) for gain in gains]
-    tested = [e.chance_below(-g.margin) for g, e in zip(gains, estimates, strict=True) if e is not None]
-    chances = iter(holm(tested).tolist())
-    found = {}
-    for gain, estimate in zip(gains, estimates, strict=True):
-        if estimate is None or gain.taken is None:
-            note = gain.note or (gain.taken.undefined if gain.taken else "")
-            found[gain.name] = Guard(margin=gain.margin, gain=Metric(value=None, note=note))
-            continue
-        chance = next(chances)
-        settled = chance < pair.terms.alpha
-        found[gain.name] = Guard(
-            margin=gain.margin,
-            candidate=gain.taken(pair.new),
-            incumbent=gain.taken(pair.old),
-            gain=as_metric(estimate, gain.taken.unit),
-            chance=chance,
-            rows_needed=_needed(gain.rows, pair, gain.margin, settled=settled),
-        )
-    return found
-
-
-def _whole_gain(pair: _Pair, gain: _Gain) -> Estimate | None:
-    taken = gain.taken
-    if taken is None or gain.note:
-        return None
-    sign = 1.0 if taken.higher_is_better else -1.0
-
-    def difference(rows: Ints) -> float | None:
-        new, old = taken(pair.new.take(rows)), taken(pair.old.take(rows))
-        return None if new is None or old is None else sign * (new - old)
-
-    return bootstrap(
-        difference,
-        confidence=pair.terms.confidence,
-        clusters=np.arange(len(pair.new)) if pair.clusters is None else pair.clusters,
-        draws=min(WHOLE_DRAWS, pair.terms.draws),
-        seed=pair.terms.seed,
-    )
-
-
-def _needed(gains: Floats | None, pair: _Pair, margin: float, *, settled: bool) -> int | None:
-    if settled:
-        return 0
-    if gains is None:
-        return None
-    more = rows_needed(gains, confidence=pair.terms.confidence, bound=-margin, clusters=pair.clusters)
-    # Not settled though the approximation says it should be: a few more, not none.
-    return None if more is None else max(more, 1)
 
 
 def _aligned(candidate: Answers, incumbent: Answers) -> Answers:
@@ -325,7 +193,7 @@ def _flips(
     return tuple(found)
 
 
-def _changes(answers: Answers, pair: _Pair, margin: float) -> tuple[Change, ...]:
+def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
     """All slices with rows enough, tested for having got worse by more than the margin."""
     gained = pair.new.right - pair.old.right
     found: list[dict[str, Any]] = []

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from sartor.core.predict import Floats
 from sartor.core.records import Metric
-from sartor.core.value import realised_costs
+from sartor.core.value import Ints, realised_costs
 from sartor.evaluation import measure
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.measure import Measure, Sample
@@ -73,7 +74,7 @@ def inspect(
     return Inspection(metrics=found, slices=_slices(answers, sample), facts=facts)
 
 
-def figures(sample: Sample, clusters: Any, chosen: Iterable[str]) -> tuple[dict[str, Metric], list[str]]:
+def figures(sample: Sample, clusters: Ints | None, chosen: Iterable[str]) -> tuple[dict[str, Metric], list[str]]:
     """Metrics with intervals, and what went wrong with those that crashed.
 
     Args:
@@ -82,7 +83,7 @@ def figures(sample: Sample, clusters: Any, chosen: Iterable[str]) -> tuple[dict[
     """
     found: dict[str, Metric] = {}
     errors: list[str] = []
-    means: dict[str, tuple[Measure, Any]] = {}
+    means: dict[str, tuple[Measure, Floats]] = {}
     for name in chosen:
         try:
             taken = measure.take(name)
@@ -104,7 +105,7 @@ def figures(sample: Sample, clusters: Any, chosen: Iterable[str]) -> tuple[dict[
     return {name: found[name] for name in sorted(found)}, errors
 
 
-def _means(means: Mapping[str, tuple[Measure, Any]], terms: Terms, clusters: Any) -> dict[str, Metric]:
+def _means(means: Mapping[str, tuple[Measure, Floats]], terms: Terms, clusters: Ints | None) -> dict[str, Metric]:
     """Wilson's interval for plain shares, a bootstrap for everything else."""
     found, resampled = {}, {}
     for name, (taken, values) in means.items():
@@ -127,7 +128,7 @@ def _means(means: Mapping[str, tuple[Measure, Any]], terms: Terms, clusters: Any
     return found
 
 
-def _whole(taken: Measure, sample: Sample, clusters: Any) -> Metric:
+def _whole(taken: Measure, sample: Sample, clusters: Ints | None) -> Metric:
     estimate = None
     if len(sample):
         estimate = bootstrap(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sartor.core.predict import Floats
 from sartor.core.value import Ints
 
-CELLS = 4_000_000
+CELLS = 1_000_000
 """Resampled rows that are held in memory at once."""
 POWER = 0.8
 """Chance with which the stated number of rows would settle a difference of the observed size."""

@@ -155,6 +155,23 @@ def test_a_hurt_slice_holds(evidence):
     assert "site = s1" in " ".join(verdict.reasons)
 
 
+def test_what_is_live_already_is_not_released_again(evidence):
+    made, reports, answers = evidence()
+    again = {"candidate": "candidate", "incumbent": "candidate", "floor": "floor"}
+    reports, answers = ({role: given[of] for role, of in again.items()} for given in (reports, answers))
+    verdict = judge(case_from(made.task, made.terms, reports, answers, looks=1))
+    assert verdict.verdict == "hold"
+    assert "answers today already" in verdict.reasons[0]
+
+
+def test_what_serving_costs_must_have_been_measured(evidence, report):
+    made, reports, answers = evidence()
+    unmeasured = report("head:minilm", measured={"latency_ms": 1.0})
+    verdict = judge(case_from(made.task, made.terms, reports | {"candidate": unmeasured}, answers, looks=1))
+    assert verdict.verdict == "hold"
+    assert "what serving costs" in verdict.reasons[0]
+
+
 def test_where_nothing_answers_today_the_floor_is_still_to_be_beaten(evidence):
     made, reports, answers = evidence(contract={"incumbent": {"kind": "none"}})
     del reports["incumbent"], answers["incumbent"]
@@ -226,7 +243,7 @@ def test_a_guard_that_is_missing_or_was_tested_at_another_margin_holds(good_case
 
 @pytest.mark.parametrize("drop", ["candidate", "incumbent", "floor"])
 @pytest.mark.parametrize("what", ["report", "answers"])
-def test_missing_evidence_holds(evidence, drop, what):
+def test_half_evidence_holds(evidence, drop, what):
     made, reports, answers = evidence()
     if what == "report":
         del reports[drop]

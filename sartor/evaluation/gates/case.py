@@ -6,18 +6,20 @@ out again and are taken as they were sealed. Knows no store and passes no judgem
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from sartor.core.licence import Licence
 from sartor.core.records import Metric, Report
 from sartor.core.task import Gate, Task
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.compare import Comparison, compare
-from sartor.evaluation.inspect import Inspection, inspect
+from sartor.evaluation.inspect import inspect
 from sartor.evaluation.terms import Terms
 
 T = TypeVar("T")
+GATED = ("calibration_error",)
+"""Metrics of the candidate alone that the gate reads; all others it reads as differences."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Case:
     currency: str = "EUR"
     has_incumbent: bool = True
     """False where nothing answers today, so that there is nothing to compare with."""
+    is_live: bool = False
+    """The candidate is what answers today."""
     has_floor: bool = True
     """False where the task names no floor among its candidates."""
     is_floor: bool = False
@@ -67,71 +71,81 @@ def case_from(
         answers: the answers behind them, by the same roles, decided under any terms; those of these terms count.
         looks: how often the test rows have been read, this time included.
     """
-    desk = _Desk([f"{role}: {error}" for role, report in reports.items() for error in report.facts.get("errors", ())])
-    candidate = reports.get("candidate")
-    facts, measured = (candidate.facts, candidate.measured) if candidate else ({}, {})
-    for role in sorted(set(reports) ^ set(answers)):
-        desk.errors.append(f"{role}: there are answers without a report, or a report without answers")
-    if measured.get("unit_cost") is None:
-        desk.errors.append("what serving the candidate costs was not measured")
-    decided = {role: given.redecide(terms.matrix, terms.target) for role, given in answers.items()}
-
-    def against(role: str) -> Comparison | None:
-        if "candidate" not in decided or role not in decided:
-            return None
-        costs = (_overhead(task, reports, "candidate"), _overhead(task, reports, role))
-        return compare(decided["candidate"], decided[role], terms, gate=task.gate, overheads=costs)
-
-    def inspected() -> Inspection | None:
-        return inspect(decided["candidate"], terms, metrics=GATED) if "candidate" in decided else None
-
-    found = desk.tried("inspecting the candidate", inspected)
-    is_floor = candidate is not None and candidate.title == task.gate.floor
-    mine = decided.get("candidate")
-    return Case(
+    case = Case(
         gate=task.gate,
         currency=task.value.currency,
         has_incumbent=task.incumbent.kind != "none",
-        has_floor=any(c.title == task.gate.floor for c in task.candidates),
-        is_floor=is_floor,
-        incumbent=desk.tried("comparing with what answers today", lambda: against("incumbent")),
-        floor=None if is_floor else desk.tried("comparing with the floor", lambda: against("floor")),
-        metrics=found.metrics if found else None,
-        licence=desk.tried("reading the licence", lambda: Licence.model_validate(facts["licence"])),
-        latency_ms=measured.get("latency_p95_ms", measured.get("latency_ms")),
-        unit_cost=None if mine is None else desk.tried("adding up unit cost", lambda: _unit_cost(mine, measured)),
-        rows=None if mine is None else len(mine),
+        has_floor=any(candidate.title == task.gate.floor for candidate in task.candidates),
         looks=looks,
-        errors=tuple(desk.errors) + (tuple(found.facts["errors"]) if found else ()),
     )
-
-
-GATED = ("calibration_error",)
-"""Metrics of the candidate alone that the gate reads; all others it reads as differences."""
+    if "candidate" not in reports or "candidate" not in answers:
+        return replace(case, errors=("candidate: there is no report, or there are no answers",))
+    desk = _Desk(task, terms, reports, answers)
+    candidate, incumbent = reports["candidate"], reports.get("incumbent")
+    is_floor = candidate.title == task.gate.floor
+    found = replace(
+        case,
+        is_live=incumbent is not None and incumbent.subject == candidate.subject,
+        is_floor=is_floor,
+        incumbent=desk.tried("comparing with what answers today", lambda: desk.against("incumbent")),
+        floor=None if is_floor else desk.tried("comparing with the floor", lambda: desk.against("floor")),
+        metrics=desk.tried("inspecting the candidate", desk.metrics),
+        licence=desk.tried("reading the licence", lambda: Licence.model_validate(candidate.facts["licence"])),
+        latency_ms=candidate.measured.get("latency_p95_ms", candidate.measured.get("latency_ms")),
+        unit_cost=desk.tried("adding up what serving costs", desk.unit_cost),
+        rows=len(answers["candidate"]),
+    )
+    return replace(found, errors=(*desk.stored_errors(), *desk.errors))
 
 
 @dataclass(frozen=True)
 class _Desk:
-    """Where evidence is gathered, and what went wrong is written down."""
+    """Where evidence is worked through, and what goes wrong is written down."""
 
-    errors: list[str]
+    task: Task
+    terms: Terms
+    reports: Mapping[str, Report]
+    answers: Mapping[str, Answers]
+    errors: list[str] = field(default_factory=list)
 
-    def tried(self, what: str, work: Callable[[], T | None]) -> T | None:
+    def tried(self, what: str, work: Callable[[], T]) -> T | None:
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the gate must see it and fail closed
             self.errors.append(f"{what} failed: {type(error).__name__}: {error}")
             return None
 
+    def stored_errors(self) -> list[str]:
+        """What the reports say went wrong, and roles of which only half the evidence is there."""
+        halves = sorted(set(self.reports) ^ set(self.answers))
+        return [
+            *(f"{role}: {error}" for role, report in self.reports.items() for error in report.facts.get("errors", ())),
+            *(f"{role}: there are answers without a report, or a report without answers" for role in halves),
+        ]
 
-def _overhead(task: Task, reports: Mapping[str, Report], role: str) -> float:
-    """Measured money per request: serving, and waiting at its price; none for what was not run here."""
-    measured = reports[role].measured if role in reports else {}
-    waiting = float(measured.get("latency_ms") or 0.0) / 1000.0 * task.value.latency
-    return float(measured.get("unit_cost") or 0.0) + waiting
+    def against(self, role: str) -> Comparison | None:
+        if role not in self.answers:
+            return None
+        costs = (self.overhead("candidate"), self.overhead(role))
+        return compare(self.decided("candidate"), self.decided(role), self.terms, gate=self.task.gate, overheads=costs)
 
+    def decided(self, role: str) -> Answers:
+        """The answers as these terms would have them."""
+        return self.answers[role].redecide(self.terms.matrix, self.terms.target)
 
-def _unit_cost(answers: Answers, measured: Mapping[str, Any]) -> float | None:
-    if measured.get("unit_cost") is None:
-        return None
-    return float(measured["unit_cost"]) + float(answers.serving_cost.mean())
+    def overhead(self, role: str) -> float:
+        """Measured money per request: serving, and waiting at its price; none for what was not run here."""
+        measured = self.reports[role].measured if role in self.reports else {}
+        waiting = float(measured.get("latency_ms") or 0.0) / 1000.0 * self.task.value.latency
+        return float(measured.get("unit_cost") or 0.0) + waiting
+
+    def metrics(self) -> Mapping[str, Metric]:
+        found = inspect(self.decided("candidate"), self.terms, metrics=GATED)
+        self.errors.extend(found.facts["errors"])
+        return found.metrics
+
+    def unit_cost(self) -> float:
+        """Money per request of serving the candidate; a KeyError where it was not measured."""
+        return float(self.reports["candidate"].measured["unit_cost"]) + float(
+            self.answers["candidate"].serving_cost.mean()
+        )

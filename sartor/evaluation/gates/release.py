@@ -20,7 +20,7 @@ from sartor.evaluation.gates.case import Case
 NAME = "release"
 VERSION = 1
 PATIENCE = 10
-"""A difference that needs more than this many times the present rows counts as no difference."""
+"""Times the present rows: what needs more of them than that to be settled is held, not waited for."""
 STOPPERS = (NO_TRAINING, NO_COMMERCIAL)
 """Obligations that the owner must accept by name."""
 
@@ -94,6 +94,9 @@ def _rows(case: Case) -> Iterator[_Line]:
 
 
 def _value(case: Case) -> Iterator[_Line]:
+    if case.is_live:
+        yield _Line("value", "fail", "The candidate is what answers today already: there is nothing to release.")
+        return
     if not case.has_incumbent:
         yield _Line("value", "pass", "Nothing answers today, so there is nothing to be better than.")
         return
@@ -254,11 +257,11 @@ CHECKS: tuple[Callable[[Case], Iterator[_Line]], ...] = (
 
 
 def _open(name: str, says: str, more: int | None, present: int) -> _Line:
-    """An outcome that more rows would settle, unless they are so many that there is nothing to settle."""
+    """An outcome that more rows would settle, unless they are out of reach."""
     if more is None:
         return _Line(name, "fail", says)
     if more > PATIENCE * present:
-        return _Line(name, "fail", f"{says} It would take {more:,} more rows to tell: count them as equal.")
+        return _Line(name, "fail", f"{says} To tell would take {more:,} more rows: out of reach.")
     return _Line(name, "unknown", says, max(more, 1))
 
 
