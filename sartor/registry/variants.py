@@ -73,7 +73,8 @@ def _number(ledger: Ledger, task: str, digests: Sequence[str]) -> list[Version]:
 
 
 def _version_of(ledger: Ledger, task: str, digest: str) -> Version | None:
-    return next((version for version in versions(ledger, task) if version.digest == digest), None)
+    found = [v for pointer in ledger.named(digest) if (v := as_version(pointer)) and _task_of(v.name) == task]
+    return min(found, default=None)
 
 
 def _first_free(ledger: Ledger, task: str, low: int) -> int:

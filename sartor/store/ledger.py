@@ -20,8 +20,10 @@ from sartor.store.statements import (
     CAPPED,
     CHILDREN,
     KNOWN,
+    KNOWN_OF,
     MOVE,
     MOVES,
+    NAMED,
     PARENTS,
     POINTERS,
     RESOLVE,
@@ -30,8 +32,11 @@ from sartor.store.statements import (
 )
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 BATCH = 1000
+BATCH_MOVES = 8
+"""Changes of pointers beyond which setting new names in bulk is worth its two statements more."""
 LONGEST_FIELD = 512
 ENOUGH = (200, 5_000, 100_000)
 """Rows counted at most when the field with the fewest is sought: counting never costs more than the search saves."""
@@ -226,9 +231,28 @@ class Ledger:
     def move_many(self, changes: Sequence[Change], *, decision: str) -> None:
         """Move several pointers together: all of them, or none if one stands elsewhere than expected."""
         moved = now()
+        ordered = sorted(changes, key=lambda change: change.name)  # one order, so that no two can deadlock
         with self.database.write() as connection:
-            for change in sorted(changes, key=lambda change: change.name):  # one order, so that no two can deadlock
+            if len(ordered) > BATCH_MOVES and all(change.digest and change.expected is None for change in ordered):
+                ordered = self._set_new(connection, ordered, decision, moved)
+            for change in ordered:
                 self._move(connection, change, decision, moved)
+
+    def _set_new(self, connection: Connection, changes: list[Change], decision: str, moved: str) -> list[Change]:
+        """Set many names that were never set, a few statements for all; returns the changes that are left."""
+        known = set[str]()
+        for batch in _batches((change.digest for change in changes), BATCH):
+            known.update(connection.execute(KNOWN_OF, {"digests": batch}).scalars())
+        same = {"decision": decision, "moved": moved, "seq": 1}
+        values = [{"name": change.name, "digest": change.digest} | same for change in changes if change.digest in known]
+        if not values:
+            return changes
+        statement = self._insert(pointer).on_conflict_do_nothing().returning(pointer.c.name)
+        new = set(connection.execute(statement, values).scalars())
+        logged = [row | {"before": None} for row in values if row["name"] in new]
+        if logged:
+            connection.execute(move.insert(), logged)
+        return [change for change in changes if change.name not in new]
 
     def _move(self, connection: Connection, change: Change, decision: str, moved: str) -> None:
         if change.digest is not None and not connection.execute(KNOWN, {"digest": change.digest}).first():
@@ -251,6 +275,11 @@ class Ledger:
         with self.database.read() as connection:
             row = connection.execute(RESOLVE, {"name": name}).first()
         return Pointer(*row) if row else None
+
+    def named(self, digest: str) -> list[Pointer]:
+        """Pointers that stand at a record, by name."""
+        with self.database.read() as connection:
+            return [Pointer(*row) for row in connection.execute(NAMED, {"digest": digest})]
 
     def pointers(self, prefix: str = "", *, limit: int = 1000) -> list[Pointer]:
         """Pointers whose names begin so, by name."""
@@ -344,7 +373,7 @@ def _range(prefix: str) -> dict[str, str]:
     return {"low": prefix, "high": prefix + "\U0010ffff"}
 
 
-def _batches(items: Iterable[Record], size: int) -> Iterator[list[Record]]:
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch

@@ -55,6 +55,7 @@ pointer = Table(
     Column("decision", _text, nullable=False),
     Column("moved", _text, nullable=False),
     Column("seq", _serial, nullable=False),
+    Index("pointer_digest", "digest", "name"),
     sqlite_with_rowid=False,
 )
 

@@ -18,6 +18,7 @@ BY_PREFIX = (
     .limit(2)
 )
 KNOWN: Select[Any] = select(literal_column("1")).where(record.c.digest == _digest)
+KNOWN_OF = select(record.c.digest).where(record.c.digest.in_(bindparam("digests", expanding=True)))
 PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
 CHILDREN = (
     select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
@@ -26,6 +27,7 @@ _pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.
     pointer.c.digest.is_not(None)
 )
 RESOLVE = _pointer.where(pointer.c.name == bindparam("name"))
+NAMED = _pointer.where(pointer.c.digest == _digest).order_by(pointer.c.name)
 POINTERS = (
     _pointer.where(pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"))
     .order_by(pointer.c.name)

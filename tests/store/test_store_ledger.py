@@ -136,6 +136,36 @@ def test_several_pointers_move_together_or_not_at_all(ledger: Ledger, make: Make
     assert [m.decision for m in ledger.moves("t@live")] == ["release", "rollback"]
 
 
+def test_many_new_names_are_set_together_or_not_at_all(ledger: Ledger, make: Make) -> None:
+    digests = ledger.put_many(make(n) for n in range(1200))
+    changes = [Change(f"t@v{n}", digest, None) for n, digest in enumerate(digests)]
+    ledger.move_many(changes[:100], decision="first")
+    with pytest.raises(ConflictError, match="'t@v50' was to move from nowhere"):
+        ledger.move_many(changes[50:], decision="again")
+    with pytest.raises(NotFoundError, match="'t@lost' cannot point"):
+        ledger.move_many([*changes[100:], Change("t@lost", "0" * 64, None)], decision="lost")
+    assert len(ledger.pointers("t@", limit=2000)) == 100
+    ledger.move_many([Change("t@v7", None, digests[7])], decision="away")
+    ledger.move_many([changes[7], *changes[100:]], decision="rest")
+    assert {p.name: p.digest for p in ledger.pointers(limit=2000)} == {c.name: c.digest for c in changes}
+    assert [(m.seq, m.digest, m.before) for m in ledger.moves("t@v7")] == [
+        (1, digests[7], None),
+        (2, None, digests[7]),
+        (3, digests[7], None),
+    ]
+    assert [(m.seq, m.digest, m.decision) for m in ledger.moves("t@v999")] == [(1, digests[999], "rest")]
+
+
+def test_the_names_of_a_record_are_found(ledger: Ledger, make: Make) -> None:
+    one, two = ledger.put_many([make(1), make(2)])
+    for name, digest in (("t@v1", one), ("t@live", one), ("t@v2", two)):
+        ledger.point(name, digest, expected=None, decision="")
+    assert [p.name for p in ledger.named(one)] == ["t@live", "t@v1"]
+    ledger.point("t@live", two, expected=one, decision="")
+    assert [p.name for p in ledger.named(one)] == ["t@v1"]
+    assert ledger.named("0" * 64) == []
+
+
 def test_a_pointer_may_be_taken_away_and_set_again(ledger: Ledger, make: Make) -> None:
     one = ledger.put(make(1))
     ledger.point("t@live", one, expected=None, decision="in")

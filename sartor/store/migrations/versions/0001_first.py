@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("seq", SERIAL, nullable=False),
         sqlite_with_rowid=False,
     )
+    op.create_index("pointer_digest", "pointer", ["digest", "name"])
     op.create_table(
         "move",
         sa.Column("name", TEXT, primary_key=True),
