@@ -24,8 +24,11 @@ Money = Annotated[float, Field(allow_inf_nan=False)]
 Ints = npt.NDArray[np.integer]
 
 
+ANY = "*"
+
+
 class Confusion(BaseModel):
-    """The cost of one particular mistake."""
+    """The cost of one particular mistake; `*` on one side stands for every other label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -94,12 +97,23 @@ def cost_matrix(value: Value, labels: Sequence[str], hierarchy: Hierarchy = Hier
         classes = np.array([hierarchy.parents[label][depth] for label in labels])
         matrix[classes[:, None] == classes[None, :]] = cost
     np.fill_diagonal(matrix, value.right)
-    for item in value.confusions:
-        for name in (item.true, item.answer):
-            if name not in index:
-                raise unknown("label", name, labels, param="value.confusions", code="unknown_label")
-        matrix[index[item.true], index[item.answer]] = item.cost
+    # Those that name both sides are written last, so that they win over `*`.
+    for item in sorted(value.confusions, key=lambda c: ANY not in (c.true, c.answer)):
+        rows, columns = (_positions(name, index) for name in (item.true, item.answer))
+        kept = matrix.diagonal().copy()
+        matrix[rows, columns] = item.cost
+        if ANY in (item.true, item.answer):
+            np.fill_diagonal(matrix, kept)
     return matrix
+
+
+def _positions(name: str, index: dict[str, int]) -> int | slice:
+    """Where a label of a confusion stands in the matrix; `*` is everywhere."""
+    if name == ANY:
+        return slice(None)
+    if name not in index:
+        raise unknown("label", name, index, param="value.confusions", code="unknown_label")
+    return index[name]
 
 
 def expected_costs(probabilities: Floats, matrix: Floats) -> Floats:

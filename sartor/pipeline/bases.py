@@ -1,16 +1,20 @@
 """Bring a base model of the catalogue into the store, once, and measure it on this machine."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sartor.core.errors import AskError
 from sartor.core.licence import Licence
+from sartor.core.predict import Floats
 from sartor.core.records import Base, Metric, Record, Report
 from sartor.hub.catalogue_reading import described, entry
 from sartor.hub.entry import Entry, Hosted, Recorded
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.workshop import Workshop
+from sartor.serving.engine import Mixer, open_engine
 
 
 def facts_of(found: Entry) -> dict[str, Any]:
@@ -62,15 +66,26 @@ def _folder_of(shop: Workshop, name: str) -> Path:
     return shop.store.folder(base_named(shop, name))
 
 
+def embedder(shop: Workshop, base: Base) -> Callable[[Sequence[str]], Floats]:
+    """What turns texts into (texts, d) embeddings of a base.
+
+    Raises:
+        AskError: the base has none.
+    """
+    engine = open_engine(base.engine, shop.store.folder(base), threads=shop.threads)
+    if isinstance(engine, Mixer):
+        raise AskError(f"Base '{base.name}' has no embeddings.", param="base")
+    return engine.embed
+
+
 def measure_base(shop: Workshop, name: str) -> Report:
     """A measured card of a base on this machine: size, memory, sentences per second, milliseconds at batch 1 and 32."""
-    from sartor.hub.measure import measure
-    from sartor.serving.engine import open_engine
+    from sartor.hub.measure import measure, resident_bytes
 
     base = base_named(shop, name)
     folder = shop.store.folder(base)
-    engine = open_engine(base.engine, folder, threads=shop.threads)
-    card = measure(engine.embed, folder, threads=shop.threads)
+    before = resident_bytes()
+    card = measure(embedder(shop, base), folder, threads=shop.threads, resident_before=before, progress=shop.progress)
     report = Report(
         purpose="hub",
         subject=base.digest,

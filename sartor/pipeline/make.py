@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sartor.core.rows import Snapshot
 from sartor.core.shelf import Params, Plugin, Shelf
 from sartor.core.task import Candidate, Task
 from sartor.core.value import cost_matrix, example_weights
+from sartor.pipeline.bases import base_named, embedder
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.serve import fleet_of
@@ -72,8 +74,6 @@ def order(
     shop: Workshop, task: Task, candidate: Candidate, dataset: Dataset, snapshot: Snapshot, made: Mapping[str, Variant]
 ) -> Order:
     """What making this candidate takes; `made` has the variants so far by title."""
-    from sartor.pipeline.bases import base_named
-
     base = base_named(shop, candidate.base) if candidate.base else None
     if len(candidate.of) > len(ROLES):
         raise AskError(f"Candidate '{candidate.title}' mixes {len(candidate.of)} others; at most {len(ROLES)} can be.")
@@ -144,13 +144,13 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
 
 
 def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
-    """The base's embeddings through the vault; the engine is opened only where one is missing."""
+    """The base's embeddings through the vault; the engine is opened once, and only where one is missing."""
+    opened = lru_cache(lambda: embedder(shop, base))
 
-    def compute(texts: Sequence[str]) -> Floats:
-        engine = open_engine(base.engine, shop.store.folder(base), threads=shop.threads)
-        return cache.embed(base.digest, texts, engine.embed)
+    def compute(missing: Sequence[str]) -> Floats:
+        return opened()(missing)
 
-    return compute
+    return lambda texts: cache.embed(base.digest, texts, compute)
 
 
 def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Snapshot) -> Part:

@@ -30,6 +30,12 @@ def test_hierarchy_makes_near_mistakes_cheaper_and_single_costs_win():
     assert matrix.tolist() == [[0, 2, 50], [2, 0, 10], [10, 10, 0]]
 
 
+def test_star_stands_for_every_other_label_and_named_pairs_win():
+    dear = Confusion(true="a1", answer="*", cost=9)
+    matrix = cost_matrix(Value(confusions=(Confusion(true="a1", answer="a2", cost=3), dear)), LABELS)
+    assert matrix.tolist() == [[0, 3, 9], [1, 0, 1], [1, 1, 0]]
+
+
 def test_nearest_level_wins_over_farther_ones():
     tree = Hierarchy(("block", "chapter"), {"x": ("b1", "c1"), "y": ("b1", "c1"), "z": ("b2", "c1")})
     matrix = cost_matrix(Value(wrong=9, levels={"block": 1, "chapter": 4}), ("x", "y", "z"), tree)
