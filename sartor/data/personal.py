@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 """Check letters of the Spanish identity number, by remainder of 23."""
+ALONE = r"(?<![\w.+-])(?<!\d )"
+"""A phone number starts here only where no longer number runs on."""
 IBAN_LENGTHS = {
     "AT": 20,
     "BE": 16,
@@ -73,7 +75,11 @@ class Pattern:
 
     kind: str
     regex: re.Pattern[str]
-    check: Callable[[str], bool] = lambda _hit: True
+    check: Callable[[str], bool]
+
+
+def _pattern(kind: str, expression: str, check: Callable[[str], bool] = lambda _hit: True) -> Pattern:
+    return Pattern(kind, re.compile(expression, re.IGNORECASE), check)
 
 
 def digits_of(text: str) -> list[int]:
@@ -93,12 +99,12 @@ def card(text: str) -> bool:
     return 13 <= len(digits_of(text)) <= 19 and text.lstrip()[0] in "23456" and luhn(text)
 
 
-def _iban_regex() -> re.Pattern[str]:
+def _iban_forms() -> str:
     """Country, two check digits, and as many characters as the country has, in groups or not."""
     lengths = sorted(set(IBAN_LENGTHS.values()))
     countries = {n: "|".join(sorted(c for c in IBAN_LENGTHS if IBAN_LENGTHS[c] == n)) for n in lengths}
     forms = [f"(?:{countries[n]})\\d{{2}}(?:[ -]?[A-Z0-9]){{{n - 4}}}" for n in lengths]
-    return re.compile(rf"\b(?:{'|'.join(forms)})\b", re.IGNORECASE)
+    return rf"\b(?:{'|'.join(forms)})\b"
 
 
 def iban(text: str) -> bool:
@@ -113,7 +119,8 @@ def address(text: str) -> bool:
         parsed = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return not (parsed.is_loopback or parsed.is_unspecified)
+    # `a::b` is valid, and in a text about programs no address.
+    return not (parsed.is_loopback or parsed.is_unspecified) and len(digits_of(text)) > 0 and len(text) > 5
 
 
 def ssn(text: str) -> bool:
@@ -186,38 +193,26 @@ def cpf(text: str) -> bool:
 
 
 PATTERNS = (
-    Pattern("credentials", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@[^\s/]+", re.IGNORECASE)),
-    Pattern("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")),
-    Pattern("iban", _iban_regex(), iban),
-    Pattern("card", re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d]|[.,-]\d)"), card),
-    Pattern("us_ssn", re.compile(r"(?<![\d-])\d{3}([- ])\d{2}\1\d{4}(?![\d-])"), ssn),
-    Pattern(
-        "fr_nir",
-        re.compile(r"(?<!\d)[12] ?\d\d ?[0-9]\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)", re.IGNORECASE),
-        nir,
-    ),
-    Pattern(
-        "it_codice_fiscale",
-        re.compile(r"\b[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]\b", re.IGNORECASE),
-        codice_fiscale,
-    ),
-    Pattern("es_dni", re.compile(r"\b(?:\d{8}|[XYZ]-?\d{7})-?[TRWAGMYFPDXBNJZSQVHLCKE]\b", re.IGNORECASE), dni),
-    Pattern("br_cpf", re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)"), cpf),
-    Pattern(
-        "uk_nhs",
-        re.compile(r"(?<!\d)\d{3} \d{3} \d{4}(?!\d)"),
-        weighted((10, 9, 8, 7, 6, 5, 4, 3, 2), 11, complement=True),
-    ),
-    Pattern("de_steuer_id", re.compile(r"(?<![\d.,-])\d{2} ?\d{3} ?\d{3} ?\d{3}(?![\d]|[.,-]\d)"), steuer_id),
-    Pattern("pl_pesel", re.compile(r"(?<![\d.,-])\d{11}(?![\d]|[.,-]\d)"), pesel),
-    Pattern("ip", re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)"), address),
-    Pattern("ip", re.compile(r"(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", re.IGNORECASE), address),
-    Pattern("phone", re.compile(r"(?<![\w.+-])(?:\+|00)[1-9]\d{0,2}(?:[ .()/-]{0,2}\d){6,12}(?![\w])"), phone),
-    Pattern("phone", re.compile(r"(?<![\w.+-])\(\d{2,5}\)[ -]?\d{3,4}[ -]?\d{3,5}(?![\w-])"), phone),
-    Pattern("phone", re.compile(r"(?<![\w.+-])0\d{1,4}[ /-]\d{3,4}[ -]?\d{3,5}(?![\w-])"), phone),
-    Pattern("phone", re.compile(r"(?<![\w.+-])[2-9]\d{2}([-.])[2-9]\d{2}\1\d{4}(?![\w-])"), phone),
+    _pattern("credentials", r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{1,256}:[^\s/@]{1,256}@[^\s/]{1,256}"),
+    _pattern("email", r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])"),
+    _pattern("iban", _iban_forms(), iban),
+    _pattern("card", r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d]|[.,-]\d)", card),
+    _pattern("us_ssn", r"(?<![\d-])\d{3}([- ])\d{2}\1\d{4}(?![\d-])", ssn),
+    _pattern("fr_nir", r"(?<!\d)[12] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)", nir),
+    _pattern("it_codice_fiscale", r"\b[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]\b", codice_fiscale),
+    _pattern("es_dni", rf"\b(?:\d{{8}}|[XYZ]-?\d{{7}})-?[{LETTERS}]\b", dni),
+    _pattern("br_cpf", r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)", cpf),
+    _pattern("uk_nhs", r"(?<!\d)\d{3} \d{3} \d{4}(?!\d)", weighted((10, 9, 8, 7, 6, 5, 4, 3, 2), 11, complement=True)),
+    _pattern("de_steuer_id", r"(?<![\d.,-])\d{2} ?\d{3} ?\d{3} ?\d{3}(?![\d]|[.,-]\d)", steuer_id),
+    _pattern("pl_pesel", r"(?<![\d.,-])\d{11}(?![\d]|[.,-]\d)", pesel),
+    _pattern("ip", r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w]|\.\d)", address),
+    _pattern("ip", r"(?<![\w:])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])", address),
+    _pattern("phone", rf"{ALONE}(?:\+|00)[1-9]\d{{0,2}}(?:[ .()/-]{{0,2}}\d){{6,12}}(?![\w])", phone),
+    _pattern("phone", rf"{ALONE}\(\d{{2,5}}\)[ -]?\d{{3,4}}[ -]?\d{{3,5}}(?![\w-])", phone),
+    _pattern("phone", rf"{ALONE}0[1-9]\d{{0,3}}[ /-]\d{{3,4}}[ -]?\d{{3,5}}(?![\w-])", phone),
+    _pattern("phone", rf"{ALONE}[2-9]\d{{2}}([-.])[2-9]\d{{2}}\1\d{{4}}(?![\w-])", phone),
 )
-"""In order of trust: where two overlap, the earlier one counts."""
+"""In order of trust: where two overlap, the earlier one counts. No repeat is unbounded: hostile texts cost no more."""
 MARKS = re.compile(r"[@\d]|::|://")
 """A text with none of these has nothing that a pattern could find."""
 
@@ -227,10 +222,11 @@ def find(text: str) -> list[Finding]:
     if not MARKS.search(text):
         return []
     found: list[Finding] = []
+    claimed = bytearray(len(text))
     for pattern in PATTERNS:
         for hit in pattern.regex.finditer(text):
-            free = all(hit.end() <= f.start or hit.start() >= f.end for f in found)
-            if free and pattern.check(hit[0]):
+            if not any(claimed[hit.start() : hit.end()]) and pattern.check(hit[0]):
+                claimed[hit.start() : hit.end()] = b"\1" * (hit.end() - hit.start())
                 found.append(Finding(hit.start(), hit.end(), pattern.kind))
     return sorted(found)
 

@@ -244,7 +244,7 @@ def test_a_missing_column_lists_those_there(tmp_path: Path) -> None:
     write(tmp_path, "rows.csv", "text,lable,when\na,b,c\n")
     with pytest.raises(
         AskError,
-        match=r"'label' in data.label, but csv:rows.csv has no such .* Did you mean 'lable'\? It has: text, lable, when",
+        match=r"'label' in data.label, but csv:rows.csv has no such .* Did you mean 'lable'\? It has: text, lable",
     ):
         read_sources(task(), tmp_path)
     with pytest.raises(AskError, match=r"'day' in data\.time"):
@@ -302,7 +302,8 @@ def test_a_strangers_source_that_yields_no_rows_of_columns_is_named(
             "from sartor.core.shelf import Params as Settings, plugin\n"
             "class Params(Settings):\n    rows: int = 2\n    broken: bool = False\n"
             "@plugin\ndef birds(params):\n"
-            "    for i in range(params.rows):\n        yield [i] if params.broken else {'text': f'bird {i}', 'label': 'x'}\n"
+            "    for i in range(params.rows):\n"
+            "        row = {'text': f'bird {i}', 'label': 'x'}\n        yield [i] if params.broken else row\n"
         ),
     )
     info = tmp_path / "strange_source-1.0.dist-info"

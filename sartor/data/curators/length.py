@@ -50,10 +50,13 @@ def length(rows: list[Row], params: Params, bench: Bench) -> Curated:
 
 
 def robust_z(values: Floats) -> Floats:
-    """Distance from the median in units of 1.4826 MAD (Iglewicz and Hoaglin 1993); all 0 where half are equal."""
+    """Distance from the median in robust standard deviations (Iglewicz and Hoaglin 1993).
+
+    1.4826 times the median absolute deviation, or where that is 0, 1.2533 times the mean one.
+    """
     if not len(values):
         return values
     off = values - np.median(values)
-    scale = 1.4826 * float(np.median(np.abs(off)))
+    scale = 1.4826 * float(np.median(np.abs(off))) or 1.2533 * float(np.abs(off).mean())
     scores: Floats = off / scale if scale > 0 else np.zeros_like(off)
     return scores
