@@ -18,7 +18,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import Task
 from sartor.data.curator import Bench, Curated, Taken
-from sartor.data.datasheet import make_datasheet
+from sartor.data.describe import make_datasheet
 from sartor.data.leaks import find_leaks, refuse, suspicions, taken_for
 from sartor.data.reading import Reading, read_sources
 from sartor.data.snapshot import as_dict, write_json, write_snapshot
