@@ -1,3 +1,4 @@
+import html
 import itertools
 import math
 import re
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from sartor.core.records import Metric
 from sartor.evaluation.report import words
 from sartor.evaluation.report.charts import Point, Scale, Whisker, frontier, reliability, ticks, unbeaten, whiskers
-from sartor.evaluation.report.markup import Safe, escape, join, tag
+from sartor.evaluation.report.markup import Safe, escape, join, soft, tag
 
 FINITE = st.floats(-1e9, 1e9)
 
@@ -165,3 +166,25 @@ def test_bins_on_the_diagonal_stand_on_the_drawn_diagonal():
     drawn = reliability([(0.5, 0.5, 10, None, None)], name="n", title="t")
     assert 'cx="53.00%" cy="132"' in drawn
     assert "confidence 50\u202f%: 50\u202f% right in 10 rows" in drawn
+
+
+@given(st.text(alphabet="ab_&<:.-; 1"))
+def test_soft_breaks_change_no_character(text):
+    shown = soft(text)
+    assert html.unescape(shown.replace("<wbr>", "")) == text
+    assert not re.search(r"&[#\w]*<wbr>", shown)
+
+
+def test_long_names_may_break():
+    assert soft("card_payment") == "card_<wbr>payment"
+    assert soft("€0.05") == "€0.05"
+
+
+def test_columns_count_the_rows_of_each_tenth():
+    drawn = reliability(
+        [(0.05, 0.1, 10, None, None), (1.0, 0.9, 30, 0.8, 1.0), (0.91, 0.9, 10, 0.8, 1.0)], name="n", title="t"
+    )
+    assert re.findall(r'class="column" x="([\d.]+)%" y="[\d.]+" width="8.00%" height="([\d.]+)"', drawn) == [
+        ("9.40", "11"),
+        ("88.60", "44"),
+    ]

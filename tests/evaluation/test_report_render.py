@@ -33,7 +33,7 @@ class Outline(html.parser.HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
-        self.feed(text)
+        self.feed(text.replace("<wbr>", ""))
         self.close()
         assert self.open == []
 
@@ -75,7 +75,7 @@ def test_every_section_stands_in_order_and_in_the_contents(page):
         "at 60,000 requests a month", "on the first day", "Calibration error 1.6 %", "€43.10", "93.9\u202f%",
         "conflicting labels", "13,083 rows were read; 13,012 are used", "looked at twice", "all-MiniLM-L6-v2",
         "Name the authors", "sartor decide --replay", "2 cores, x86-64", "less than 0.0001", "0.0213",
-        "None of 11 slices", "no valid answer", "93.8\u202f% (93.0\u202f% to 94.7\u202f%)",
+        "None of these slices", "no valid answer", "93.8\u202f% (93.0\u202f% to 94.7\u202f%)",
     ],
 )  # fmt: skip
 def test_the_page_says(page, said):
@@ -201,7 +201,7 @@ def test_landmarks_captions_and_spoken_charts(page):
 def test_a_worse_slice_comes_first_and_a_worn_test_set_is_warned_of():
     worse = SliceView(column="channel", value="fax", n=5, accuracy=share(0.5, 0.1), outcome="worse")
     text = Outline(render(sample(slices=(*VIEW.slices, worse), looks=9))).text
-    assert "1 of 12 slices got worse" in text
+    assert "1 of these slices got worse" in text
     assert text.index("fax") < text.index("e-mail")
     assert "slowly becomes a training set" in text
 

@@ -65,7 +65,7 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     if high - low <= 1e-9 * max(abs(low), abs(high), 1e-6):
         high = low + max(abs(low), 1.0)
     step = 10.0 ** math.floor(math.log10((high - low) / about))
-    step *= next((m for m in (1, 2, 2.5, 5) if (high - low) / (step * m) <= about), 10)
+    step *= next((m for m in (1, 2, 5) if (high - low) / (step * m) <= about), 10)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     places = 3 - math.floor(math.log10(step))
     return [round(i * step, places) for i in range(first, max(last, first + 1) + 1)]
@@ -124,10 +124,9 @@ def reliability(bins: Sequence[tuple[float, float, int, float | None, float | No
     """How often answers of each confidence were right; on the diagonal, confidence means what it says.
 
     Args:
-        bins: (confidence, share right, rows, low, high) each; columns below show how many rows a bin has.
+        bins: (confidence, share right, rows, low, high) each; columns below show how many rows lie in each tenth.
     """
     across, down = Scale(0, 1, 9, 97), Scale(0, 1, 250, 14)
-    most = max((b[2] for b in bins), default=1)
     shapes: list[Safe] = []
     for i in range(6):
         at = i / 5
@@ -136,15 +135,35 @@ def reliability(bins: Sequence[tuple[float, float, int, float | None, float | No
         shapes.append(_upright(across.at(at), 14, 250, "grid"))
         shapes.append(_tick(across.at(at), 326, percent(at)))
     shapes.append(tag("line", class_="ideal", x1="9%", y1=250, x2="97%", y2=14))
-    for confidence, right, n, low, high in bins:
-        x, tall = across.at(confidence), max(44 * n / most, 1.5)
-        shapes.append(tag("rect", class_="column", x=f"{x - 1.4:.2f}%", y=306 - tall, width="2.8%", height=tall))
+    for confidence, right, _, low, high in bins:
+        x = across.at(confidence)
         if known(low) and known(high):
             shapes.append(_upright(x, down.at(high), down.at(low), "whisker picked"))
-        shapes.append(_mark("picked", x, down.at(right)))
+        shapes.append(tag("circle", class_="mark picked", cx=f"{x:.2f}%", cy=down.at(right), r=4.5))
+    shapes += _tenths([(b[0], b[2]) for b in bins], across)
     shapes.append(tag("line", class_="axis", x1="9%", x2="97%", y1=306, y2=306))
     said = "; ".join(f"confidence {percent(c)}: {percent(r)} right in {n} rows" for c, r, n, _, _ in bins)
     return _chart(334, name, title, said, *shapes)
+
+
+def _tenths(rows: Sequence[tuple[float, int]], across: Scale) -> list[Safe]:
+    """Columns of rows in each tenth of confidence, standing on the lower axis."""
+    counts = [0] * 10
+    for confidence, n in rows:
+        counts[min(max(int(confidence * 10), 0), 9)] += n
+    most, wide = max(max(counts), 1), across.at(0.1) - across.at(0) - 0.8
+    return [
+        tag(
+            "rect",
+            class_="column",
+            x=f"{across.at(i / 10) + 0.4:.2f}%",
+            y=306 - tall,
+            width=f"{wide:.2f}%",
+            height=tall,
+        )
+        for i, n in enumerate(counts)
+        if n and (tall := max(44 * n / most, 1.5))
+    ]
 
 
 def bar(part: float) -> Safe:

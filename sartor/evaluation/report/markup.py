@@ -7,10 +7,14 @@ import html
 import re
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9:-]*$")
-VOID = frozenset({"meta", "br", "hr"})
+VOID = frozenset({"meta", "br", "hr", "wbr"})
 """HTML elements without an end; those of SVG are always closed."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 """Characters that no HTML document may hold; they are shown as the replacement character."""
+
+
+BREAKS = re.compile(r"(?<=[_/:.-])(?=[^\s\d_/:.;-])")
+"""Places in a long name where a line may end; never inside an escaped character, which ends in a semicolon."""
 
 
 class Safe(str):
@@ -31,6 +35,13 @@ def escape(text: str) -> Safe:
 def join(*children: Child) -> Safe:
     """The children side by side; plain strings are escaped."""
     return Safe("".join(c if isinstance(c, Safe) else escape(str(c)) for c in children if c is not None))
+
+
+def soft(child: Child) -> Safe:
+    """Text that may be broken after the marks inside long names (`card_payment_not_recognised`); markup as it is."""
+    if child is None or isinstance(child, Safe):
+        return join(child)
+    return Safe(BREAKS.sub("<wbr>", escape(str(child))))
 
 
 def tag(name: str, *children: Child, **attributes: str | int | float | bool | None) -> Safe:

@@ -3,12 +3,14 @@
 Draws figures that others have computed; decides nothing.
 """
 
+from sartor.core.records import Metric
 from sartor.evaluation.report import words
 from sartor.evaluation.report.charts import bar
 from sartor.evaluation.report.markup import Safe, join, tag
 from sartor.evaluation.report.tables import Column, between, outcome, para, section, table, two
 from sartor.evaluation.report.view import FlipView, ReportView, SliceView
 
+COUNTED = {"fixed": "rows fixed", "broken": "broken", "changed": "changed but still wrong"}
 SHOWN = 12
 """Rows of a long table that are shown before the rest is folded."""
 
@@ -66,10 +68,10 @@ def slices(view: ReportView) -> Safe | None:
     said = (
         outcome(
             "fail",
-            f"{worse} of {len(ordered)} slices got worse by more than the margin, and chance does not explain it.",
+            f"{worse} of these slices got worse by more than the margin, and chance does not explain it.",
         )
         if worse
-        else outcome("pass", f"None of {len(ordered)} slices surely got worse by more than the margin.")
+        else outcome("pass", "None of these slices surely got worse by more than the margin.")
     )
     columns = [
         Column("Slice"),
@@ -93,7 +95,7 @@ def slices(view: ReportView) -> Safe | None:
 
 
 def _slice(s: SliceView, currency: str) -> list[Safe | str]:
-    gap = s.difference
+    gap = s.difference or _gap(s)
     return [
         two(s.value, s.column),
         f"{s.n:,}",
@@ -104,12 +106,18 @@ def _slice(s: SliceView, currency: str) -> list[Safe | str]:
     ]
 
 
+def _gap(s: SliceView) -> Metric | None:
+    """The plain difference, where nobody worked out an interval of it."""
+    old, new = s.incumbent.value if s.incumbent else None, s.accuracy.value
+    return Metric(value=new - old) if words.known(old) and words.known(new) else None
+
+
 def flips(view: ReportView) -> Safe | None:
     """Rows on which the picked candidate and the incumbent differ, with examples."""
     if not view.flips and not view.flip_counts:
         return None
-    said = ", ".join(f"{n:,} {name}" for name, n in view.flip_counts.items())
-    whole = f"Against {view.verdict.incumbent or 'the incumbent'}: {said}. " if said else ""
+    said = ", ".join(f"{n:,} {COUNTED.get(name, name)}" for name, n in view.flip_counts.items())
+    whole = f"{said}, compared with {view.verdict.incumbent or 'what answers today'}. " if said else ""
     kinds = {"broken": "Got worse", "fixed": "Got better", "changed": "Wrong both ways"}
     folds = []
     for kind, title in kinds.items():

@@ -16,7 +16,7 @@ from sartor.evaluation.report.charts import (
     sign,
     whiskers,
 )
-from sartor.evaluation.report.markup import Safe, join, tag
+from sartor.evaluation.report.markup import Safe, join, soft, tag
 from sartor.evaluation.report.tables import Column, between, figure, para, section, table, two
 from sartor.evaluation.report.view import CandidateView, ComparisonView, ReportView
 
@@ -93,7 +93,7 @@ def _named(candidate: CandidateView) -> Safe:
     tags = [tag("span", r, class_=f"tag {r}") for r in ROLES if getattr(candidate, r)]
     made = " on ".join(x for x in (candidate.recipe, candidate.base) if x)
     below = made if made and candidate.title not in {made, f"{candidate.recipe}:{candidate.base}"} else ""
-    return join(candidate.title, tag("small", *tags, below) if tags or below else None)
+    return join(soft(candidate.title), tag("small", *tags, soft(below)) if tags or below else None)
 
 
 def _candidate_table(view: ReportView) -> Safe:
@@ -140,7 +140,7 @@ def _all_metrics(view: ReportView) -> Safe | None:
     columns = [Column("Candidate"), *(Column(words.title_of(n), figures=True) for n in names)]
     rows = [[_named(c), *(_metric(n, c.metrics.get(n), view.task.currency) for n in names)] for c in by_money(view)]
     inside = table("Every metric of every candidate", columns, rows, _marked(view))
-    return tag("details", tag("summary", "Every metric"), tag("div", inside, class_="scroll"))
+    return tag("details", tag("summary", "Every metric"), inside)
 
 
 def _comparisons(view: ReportView) -> Safe | None:
@@ -240,7 +240,7 @@ def trust(view: ReportView) -> Safe | None:
         ),
         figure(
             "Confidence against right answers",
-            "Dots below the diagonal: too sure of itself. Columns at the foot: how many rows.",
+            "Dots below the diagonal: too sure of itself. Columns at the foot: how many answers were that sure.",
             reliability(bins, name="chart-reliability", title="Reliability of the picked candidate"),
             para("Confidence of the answer", class_="below"),
         ),

@@ -138,7 +138,7 @@ def checks(view: ReportView) -> Safe | None:
         return None
     order = {"fail": 0, "unknown": 1, "pass": 2}
     rows = [
-        [check.name.replace("_", " ").capitalize(), outcome(check.outcome), check.says]
+        [check.name.replace("_", " ").replace(":", ": ").capitalize(), outcome(check.outcome), check.says]
         for check in sorted(view.checks, key=lambda c: order[c.outcome])
     ]
     missing = any(c.outcome == "unknown" for c in view.checks)

@@ -7,7 +7,7 @@ browser forgets them when a table is laid out as blocks.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sartor.evaluation.report.markup import Child, Safe, join, tag
+from sartor.evaluation.report.markup import Child, Safe, join, soft, tag
 from sartor.evaluation.report.words import known
 
 ICONS = {
@@ -37,7 +37,7 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child
     """
     heads = [tag("th", c.title, scope="col", role="columnheader", class_="num" if c.figures else None) for c in columns]
     body = [_row(columns, cells, marked[i] if marked else "") for i, cells in enumerate(rows)]
-    return tag(
+    drawn = tag(
         "table",
         tag("caption", caption),
         tag("thead", tag("tr", *heads, role="row"), role="rowgroup"),
@@ -45,12 +45,19 @@ def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Child
         class_="stack",
         role="table",
     )
+    return tag("div", drawn, class_="scroll")
 
 
 def _row(columns: Sequence[Column], cells: Sequence[Child], class_: str) -> Safe:
-    first = tag("th", cells[0], scope="row", role="rowheader")
+    first = tag("th", soft(cells[0]), scope="row", role="rowheader")
     rest = [
-        tag("td", tag("span", cell), role="cell", class_="num" if column.figures else None, data_label=column.title)
+        tag(
+            "td",
+            tag("span", soft(cell)),
+            role="cell",
+            class_="num" if column.figures else None,
+            data_label=column.title,
+        )
         for column, cell in zip(columns[1:], cells[1:], strict=True)
     ]
     return tag("tr", first, *rest, role="row", class_=class_ or None)
@@ -58,7 +65,7 @@ def _row(columns: Sequence[Column], cells: Sequence[Child], class_: str) -> Safe
 
 def two(value: Child, below: str) -> Safe:
     """A figure with a smaller line under it."""
-    return join(value, tag("small", below) if below else None)
+    return join(soft(value), tag("small", soft(below)) if below else None)
 
 
 def figure(caption: str, explained: str, *inside: Safe) -> Safe:
