@@ -151,7 +151,7 @@ def _tenths(rows: Sequence[tuple[float, int]], across: Scale) -> list[Safe]:
     counts = [0] * 10
     for confidence, n in rows:
         counts[min(max(int(confidence * 10), 0), 9)] += n
-    most, wide = max(max(counts), 1), across.at(0.1) - across.at(0) - 0.8
+    most, wide = max(1, *counts), across.at(0.1) - across.at(0) - 0.8
     return [
         tag(
             "rect",
