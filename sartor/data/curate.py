@@ -175,7 +175,7 @@ def _most_frequent_reasons(bench: Workbench) -> str:
 def _finish(task: Task, folder: Path, reading: Reading, bench: Workbench, found: dict[str, Any]) -> DatasetDraft:
     splits = {split: [row for row in bench.rows if bench.split_of[row.id] == split] for split in SPLITS}
     labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
-    snapshot = Snapshot(splits, labels, hierarchy_of(bench.rows, task.data.levels))
+    snapshot = Snapshot(splits, labels, hierarchy_of(bench.rows, labels, task.data.levels))
     known = {row.id for row in reading.rows}
     missing = [edit for edit in task.data.edits if edit not in known]
     if missing:
@@ -190,12 +190,19 @@ def _finish(task: Task, folder: Path, reading: Reading, bench: Workbench, found:
     return DatasetDraft(labels, counts, reading.licence, facts)
 
 
-def hierarchy_of(rows: Sequence[Row], levels: tuple[str, ...]) -> Hierarchy:
-    """The broader classes of each label, as most of its rows have them; `check_task` names labels with several."""
+def hierarchy_of(rows: Sequence[Row], labels: Sequence[str], levels: tuple[str, ...]) -> Hierarchy:
+    """The broader classes of each label, as most of its rows have them.
+
+    `check_task` names labels whose rows disagree. A label without rows stands in a class '' of its level.
+    """
     if not levels:
         return Hierarchy()
-    seen: dict[str, Counter[tuple[str, ...]]] = {}
+    seen: dict[str, Counter[tuple[str, ...]]] = {label: Counter() for label in labels}
     for row in rows:
         seen.setdefault(row.label or "", Counter())[tuple(row.extra.get(level, "") for level in levels)] += 1
-    parents = {label: min(c.items(), key=lambda item: (-item[1], item[0]))[0] for label, c in sorted(seen.items())}
+    blank = ("",) * len(levels)
+    parents = {
+        label: min(counts.items(), key=lambda item: (-item[1], item[0]), default=(blank, 0))[0]
+        for label, counts in sorted(seen.items())
+    }
     return Hierarchy(levels, parents)

@@ -4,6 +4,7 @@ Guesses from names and values, the same every time, and says what it guessed. Wh
 """
 
 import json
+import os.path
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -120,19 +121,21 @@ def suggest(path: Path) -> Suggestion:
     )
 
 
-def draft_task(path: Path, *, owned: bool) -> str:
+def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
     """A task file of about twenty lines, as YAML with comments, for `sartor init`.
 
     Args:
-        path: the file of rows, as the task file is to name it.
+        path: the file of rows.
         owned: the asker says that the rows are their own; otherwise the licence is left for them to fill in.
+        folder: where the task file will stand; the rows are then named from there, else by `path` as it is.
 
     Raises:
         AskError: as `suggest`.
     """
     found = suggest(path)
     fewest = min(found.labels.items(), key=lambda item: (item[1], item[0]))
-    source = {"use": found.use, "path": path.as_posix(), **found.settings, "licence": "owned" if owned else ""}
+    named = Path(os.path.relpath(path, folder)) if folder is not None and not path.is_absolute() else path
+    source = {"use": found.use, "path": named.as_posix(), **found.settings, "licence": "owned" if owned else ""}
     licence = "the rows are yours" if owned else "name their licence, e.g. CC-BY-4.0, or owned; empty stops a release"
     optional = [
         (found.group, f"  group: {_q(found.group)}  # rows of one {found.group} never stand on both sides of a split"),
@@ -142,10 +145,11 @@ def draft_task(path: Path, *, owned: bool) -> str:
     ]
     lines = [
         f"# Drafted from {found.rows:,} rows of {path.name}. Read the value section with whoever bears the costs.",
-        f"name: {_slug(path.stem)}",
+        f"name: {_q(_slug(path.stem))}",
         f"input: {{columns: {_flow(found.text)}}}",
         "data:",
-        f"  sources: [{_flow(source)}]  # {licence}",
+        "  sources:",
+        f"    - {_flow(source)}  # {licence}",
         f"  label: {_q(found.label)}  # {len(found.labels)} labels; fewest rows: {fewest[0]!r} ({fewest[1]})",
         *[line for there, line in optional if there],
         "  curate: [{use: normalise}, {use: duplicates}, {use: conflicts}, {use: personal_data, action: report}]",

@@ -66,8 +66,10 @@ def refuse(leaks: Sequence[Leak], split_of: Mapping[str, str]) -> RefusedError:
     """The error that shows the rows and says what can be done."""
     exact = sum(leak.kind == "exact" for leak in leaks)
     groups = len({leak.loser.group for leak in leaks if leak.kind == "group"})
-    counted = [f"{exact} rows stand in two splits with the same text"] if exact else []
-    counted += [f"{groups} groups have rows in two splits"] if groups else []
+    counted = (
+        [f"{exact} {'row stands' if exact == 1 else 'rows stand'} in two splits with the same text"] if exact else []
+    )
+    counted += [f"{groups} {'group has' if groups == 1 else 'groups have'} rows in two splits"] if groups else []
     lines = [_line(leak, split_of) for leak in leaks[:SHOWN]]
     more = [f"  … and {len(leaks) - SHOWN} more"] if len(leaks) > SHOWN else []
     advice = (
