@@ -11,6 +11,7 @@ import numpy as np
 
 from sartor.core.errors import StoreError
 from sartor.core.predict import Floats
+from sartor.serving.blas import ONE_BLAS_THREAD
 from sartor.serving.engine import Scored
 from sartor.serving.files import read_arrays
 
@@ -55,6 +56,13 @@ def score(heads: Sequence[Head], vectors: Floats) -> list[Scored]:
     """
     extended = np.ones((len(vectors), vectors.shape[1] + 1), dtype=np.float32)
     extended[:, :-1] = vectors
+    if len(heads) == 1:
+        return _score(heads, extended)
+    with ONE_BLAS_THREAD:
+        return _score(heads, extended)
+
+
+def _score(heads: Sequence[Head], extended: Floats) -> list[Scored]:
     results: list[Scored | None] = [None] * len(heads)
     by_size: dict[int, dict[int, list[int]]] = {}
     for row, head in enumerate(heads):
