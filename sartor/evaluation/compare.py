@@ -194,7 +194,10 @@ def _flips(
 
 
 def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
-    """All slices with rows enough, tested for having got worse by more than the margin."""
+    """All slices with rows enough, tested for having got worse by more than the margin.
+
+    Groups are not counted here: where rows move together this errs on the side of calling a slice worse.
+    """
     gained = pair.new.right - pair.old.right
     found: list[dict[str, Any]] = []
     chances: list[float] = []

@@ -22,6 +22,8 @@ from sartor.evaluation.terms import Terms
 
 BINS = 15
 CONFUSIONS = 20
+WITHOUT = ("accuracy", "top_accuracy", "money_per_1000")
+"""Metrics that are given without the flagged rows too."""
 WHOLE_DRAWS = 400
 """Resamples for a figure that must be worked out anew on each."""
 
@@ -190,10 +192,10 @@ def _confusions(answers: Answers, terms: Terms) -> list[dict[str, Any]]:
 
 
 def _both_ways(answers: Answers, sample: Sample, ids: Collection[str]) -> dict[str, Any]:
-    """Accuracy and money of all rows and of those that are not flagged."""
+    """Accuracy and money of the rows that are not flagged; those of all rows stand among the metrics."""
     kept = ~np.isin(answers.ids, np.array(sorted(ids), dtype=np.str_))
     clusters = None if answers.groups is None else clusters_of(answers.groups[kept], int(kept.sum()))
-    without, _ = figures(sample.take(kept), clusters, ("accuracy", "money_per_1000")) if kept.any() else ({}, [])
+    without, _ = figures(sample.take(kept), clusters, WITHOUT) if kept.any() else ({}, [])
     return {
         "rows": int((~kept).sum()),
         "without": {name: metric.model_dump(mode="json") for name, metric in without.items()},
