@@ -4,7 +4,9 @@ from pathlib import Path
 
 from sartor.core.task import Task
 from sartor.data.check import Finding, check_task
-from sartor.pipeline.curate import curate, open_dataset, read
+from sartor.data.reading import SOURCES
+from sartor.evaluation.measure import METRICS
+from sartor.pipeline.curate import CURATORS, curate, open_dataset, read
 from sartor.pipeline.make import RECIPES
 from sartor.pipeline.workshop import Workshop
 
@@ -22,9 +24,15 @@ def check(shop: Workshop, task: Task, base_dir: Path) -> list[Finding]:
 
 
 def check_plugins(task: Task) -> None:
-    """Take every plug-in that the candidates name and read its settings, before any work is done."""
+    """Take every plug-in that the task names and read its settings, before any work is done."""
     from sartor.hub.catalogue_reading import entry
 
+    for source in task.data.sources:
+        SOURCES.take(source.use).read(source.settings)
+    for curator in task.data.curate:
+        CURATORS.take(curator.use).read(curator.settings)
+    for metric in task.gate.guards:
+        METRICS.take(metric)
     for candidate in task.candidates:
         RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
         if candidate.base:

@@ -1,7 +1,6 @@
 """The paper of a run: gathers what was found into a ReportView and writes it as HTML and JSON."""
 
 import json
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,11 @@ from sartor.evaluation.report.view import (
 )
 from sartor.pipeline.inspect import answers_behind, overhead_of
 from sartor.pipeline.make import Making, made_for
+from sartor.pipeline.memo import environment
 from sartor.pipeline.outcome import Outcome
 from sartor.pipeline.workshop import Workshop
 
 FLIPS = 30
-SLICES = 40
 
 
 def write_report(outcome: Outcome) -> Path:
@@ -87,7 +86,7 @@ def view_of(outcome: Outcome) -> ReportView:
         comparisons=tuple(_comparison(title, found) for title, found in compared.items()),
         reliability=tuple(Bin.model_validate(b) for b in report.facts["reliability"]),
         confusions=tuple(_confusions(report)),
-        slices=tuple(_slices(report, main))[:SLICES],
+        slices=tuple(_slices(report, main)),
         flips=tuple(_flips(outcome, main)),
         flip_counts={"fixed": main.fixed, "broken": main.broken, "changed": main.changed},
         curation=_curation(outcome, report),
@@ -96,11 +95,7 @@ def view_of(outcome: Outcome) -> ReportView:
         lineage=tuple(_lineage(outcome)),
         licence=outcome.variants[verdict.title].licence,
         decision=_decision(verdict.decision),
-        environment={
-            "machine": platform.machine(),
-            "python": platform.python_version(),
-            "threads": str(place.shop.threads),
-        },
+        environment=environment() | {"threads": str(place.shop.threads)},
         measuring=(
             "Latency is the median of up to 200 single requests, unit cost is the CPU time of a request in batches of "
             f"32 at {place.shop.hourly_price:g} {place.task.value.currency} per core-hour, both in this run."
@@ -212,7 +207,7 @@ def _slices(report: Report, main: Comparison) -> Iterator[SliceView]:
             n=item["n"],
             accuracy=Metric(value=item["accuracy"], low=item["low"], high=item["high"], n=item["n"]),
             incumbent=Metric(value=change.incumbent, n=change.n) if change else None,
-            outcome="worse" if change and change.worse else "",
+            outcome="" if change is None else "worse" if change.worse else "holds",
         )
 
 

@@ -117,9 +117,9 @@ def open_hall(shop: Workshop, task: Task, base_dir: Path) -> Hall:
     contract = shop.store.ledger.put(TaskRecord(name=task.name, contract=task.body()))
     dataset = curate(shop, task, base_dir, read(shop, task, base_dir))
     snapshot = open_dataset(shop, dataset)
-    errors = [f"{f.what}: {f.says}" for f in check_task(task, snapshot) if f.level == "error"]
+    errors = [f.says for f in check_task(task, snapshot) if f.level == "error"]
     if errors:
-        raise AskError(f"Task '{task.name}' does not fit its rows. " + " ".join(errors), code="task_does_not_fit")
+        raise AskError(f"Task '{task.name}' does not fit its rows.\n  " + "\n  ".join(errors), code="task_does_not_fit")
     return hall(shop, EmbeddingCache(shop), task, contract, dataset, snapshot)
 
 

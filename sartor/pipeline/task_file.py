@@ -1,4 +1,7 @@
-"""Read a task file: YAML made safe (no aliases, bounded, no double keys), then the contract, errors in plain words."""
+"""Read a task file: YAML made safe (no aliases, bounded, no double keys), then the contract, errors in plain words.
+
+Only `true` and `false` as values are booleans: `yes`, `no` and `on` stay the labels that they are, and a key is text.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,9 @@ def read_task(path: Path) -> Task:
         )
     if path.stat().st_size > MAX_BYTES:
         raise AskError(
-            f"'{path}' has {path.stat().st_size:,} bytes; a task file has at most {MAX_BYTES:,}.", code="too_big"
+            f"'{path}' has {path.stat().st_size:,} bytes; a task file has at most {MAX_BYTES:,}. "
+            "Rows belong in files of their own, under 'data.sources'.",
+            code="too_big",
         )
     try:
         text = path.read_text(encoding="utf-8")
@@ -38,7 +43,7 @@ def read_task(path: Path) -> Task:
 
 def parse_task(text: str, name: str = "the task") -> Task:
     """The task in a YAML text; `name` is how messages call it."""
-    loaded = _load(text, name)
+    loaded = load_yaml(text, name)
     if not isinstance(loaded, dict):
         raise AskError(f"{name} is no task: it must be a mapping with at least 'name' and 'data'.", code="bad_task")
     try:
@@ -47,7 +52,12 @@ def parse_task(text: str, name: str = "the task") -> Task:
         raise AskError(f"{name} is no valid task: {explain(error, Task)}.", code="bad_task") from error
 
 
-def _load(text: str, name: str) -> Any:
+def load_yaml(text: str, name: str) -> Any:
+    """A YAML text made of mappings, lists and scalars.
+
+    Raises:
+        AskError: it is no YAML, too deep, or has aliases or double keys; the line is named.
+    """
     import yaml
 
     try:
@@ -58,15 +68,19 @@ def _load(text: str, name: str) -> Any:
                     f"{name}, line {where}: anchors and aliases are not read. Write it out.", code="yaml_alias"
                 )
             if depth > MAX_DEPTH:
-                raise AskError(f"{name} is nested deeper than {MAX_DEPTH} levels.", code="yaml_depth")
+                raise AskError(f"{name} is nested deeper than {MAX_DEPTH} levels. Flatten it.", code="yaml_depth")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_doubles(node, name, yaml)
-        return yaml.safe_load(text)
+        if node is None:
+            return None
+        _settle(node, name, yaml)
+        return yaml.SafeLoader("").construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise AskError(f"{name}{where} is not YAML: {problem}.", code="bad_yaml") from error
+        raise AskError(
+            f"{name}{where} is not YAML: {problem}. Look there for a missing quote, bracket or indent.", code="bad_yaml"
+        ) from error
 
 
 def _depths(tokens: Any, yaml: Any) -> Any:
@@ -85,7 +99,12 @@ def _depths(tokens: Any, yaml: Any) -> Any:
         yield depth, token
 
 
-def _refuse_doubles(node: Any, name: str, yaml: Any) -> None:
+def _settle(node: Any, name: str, yaml: Any) -> None:
+    """Refuse double keys; read keys as text, and only true and false as truth values: 'no' is a label, 'true' a key.
+
+    YAML 1.1, which the parser reads, would take `{true: card}` for a key that is no name, and `labels: [yes, no]` for
+    truth values.
+    """
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -95,7 +114,10 @@ def _refuse_doubles(node: Any, name: str, yaml: Any) -> None:
                     f"{name}, line {line}: the key '{key.value}' stands twice. Keep one.", code="yaml_double_key"
                 )
             seen.add(key.value)
-            _refuse_doubles(value, name, yaml)
+            key.tag = "tag:yaml.org,2002:str"
+            _settle(value, name, yaml)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_doubles(value, name, yaml)
+            _settle(value, name, yaml)
+    elif node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
+        node.tag = "tag:yaml.org,2002:str"

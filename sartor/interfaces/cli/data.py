@@ -30,10 +30,10 @@ def show(
         say(f"[bold]{dataset.name}[/] {dataset.digest[:12]}   licence: {', '.join(dataset.licence.names)}")
         table("", ["split", "rows#"], list(dataset.counts.items()))
         steps = [
-            (s["use"], ", ".join(f"{n} {why}" for why, n in s["taken"].items()) or "nothing") for s in sheet["steps"]
+            (s["use"], ", ".join(f"{n} {why}" for why, n in s["taken"].items()) or "nothing") for s in sheet["curators"]
         ]
         table("What curation took out", ["curator", "taken"], steps)
-        for warning in sheet["facts"].get("warnings", ()) if "facts" in sheet else ():
+        for warning in sheet["warnings"]:
             say(f"[yellow]warning[/]  {warning}")
         if html:
             say(f"Wrote {html}")

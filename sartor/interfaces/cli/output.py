@@ -20,6 +20,7 @@ class Mode:
     json: bool = False
     quiet: bool = False
     home: Path | None = None
+    traceback: bool = False
 
 
 mode = Mode()
@@ -98,4 +99,8 @@ def workshop(*, read_only: bool = False) -> Iterator["Workshop"]:
 
     settings = Settings.read(mode.home)
     with progress_bars() as progress:
-        yield settings.workshop(progress, read_only=read_only)
+        shop = settings.workshop(progress, read_only=read_only)
+        try:
+            yield shop
+        finally:
+            shop.store.close()

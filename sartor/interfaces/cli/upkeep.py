@@ -1,5 +1,6 @@
 """Keep the store: `backup`, `restore`, `gc`, `doctor`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def backup(target: Annotated[Path, typer.Argument(help="An empty or new folder."
 
     with workshop(read_only=True) as shop:
         done = do(shop.store, target, progress=shop.progress)
-    emit(vars(done), lambda: say(f"Backed up {done.records:,} records and {done.files:,} files to {target}"))
+    emit(asdict(done), lambda: say(f"Backed up {done.records:,} records and {done.files:,} files to {target}"))
 
 
 def restore(
@@ -35,7 +36,7 @@ def restore(
     settings = Settings.read(mode.home)
     with progress_bars() as progress:
         done = do(source, settings.home, ledger_url=settings.ledger_url, verify=verify, progress=progress)
-    emit(vars(done), lambda: say(f"Restored {done.records:,} records and {done.files:,} files to {settings.home}"))
+    emit(asdict(done), lambda: say(f"Restored {done.records:,} records and {done.files:,} files to {settings.home}"))
 
 
 def gc(
@@ -49,7 +50,7 @@ def gc(
         found = collect(shop.store, dry_run=dry_run, grace=grace * 3600)
     verb = "would go" if dry_run else "went"
     emit(
-        vars(found),
+        asdict(found),
         lambda: say(f"{len(found.files):,} files, {found.bytes:,} bytes {verb}; {found.kept:,} are referred to."),
     )
 
@@ -61,9 +62,6 @@ def doctor() -> None:
     with workshop(read_only=True) as shop:
         findings = examine(shop.store)
     rows = [(f.level, f.what, f.says) for f in findings]
-    emit(
-        [vars(f) if hasattr(f, "__dict__") else f._asdict() for f in findings],
-        lambda: table("", ["", "what", "says"], rows),
-    )
+    emit([asdict(f) for f in findings], lambda: table("", ["", "what", "says"], rows))
     if any(f.level == "error" for f in findings):
         raise typer.Exit(1)
