@@ -87,7 +87,7 @@ def lineage(
     waiting, cut = deque([start]), False
     while waiting:
         at = waiting.popleft()
-        found = ledger.parents(at) if direction == "up" else ledger.children(at)
+        found = _parents(at, nodes[at]) if direction == "up" else ledger.children(at)
         onwards[at] = [edge for edge in found if runs or not edge.role.startswith(("in:", "out:"))]
         for edge in onwards[at]:
             far = _far(edge, direction)
@@ -120,6 +120,11 @@ def label(digest: str, record: Record | None) -> str:
             return f"Run {record.verb} {record.plugin} {short}"
         case _:
             return f"{record.kind} {short}"
+
+
+def _parents(digest: str, record: Record | None) -> list[Edge]:
+    """The edges upwards, which a record itself knows: no need to ask the ledger."""
+    return [Edge(role, digest, parent) for role, parent in sorted(record.edges().items())] if record else []
 
 
 def _far(edge: Edge, direction: Direction) -> str:
