@@ -98,6 +98,8 @@ def _card(ledger: Ledger, variant: Variant, walked: Lineage) -> dict[str, Any]:
 
 def _figures(report: Report) -> Iterable[dict[str, Any]]:
     for name, metric in sorted(report.metrics.items()):
+        if metric.value is None:
+            continue  # it could not be computed, and a bill states no figure that there is not
         yield {"type": name, "value": str(metric.value), "slice": report.split} | _interval(metric)
 
 
