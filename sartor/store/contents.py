@@ -76,7 +76,9 @@ def counting(connection: Connection) -> Counting:
             waiting.append(row.digest)
     waiting += [digest for (digest,) in connection.execute(select(move.c.digest).distinct()) if digest]
     above: dict[str, list[str]] = {}
-    for child, parent in connection.execute(select(edge.c.child, edge.c.parent)):
+    for child, parent in connection.execute(
+        select(record.c.digest, edge.c.parent).join(edge, edge.c.child == record.c.seq)
+    ):
         above.setdefault(child, []).append(parent)
     counts: set[str] = set()
     while waiting:

@@ -128,7 +128,7 @@ def open_sqlite(path: Path, *, read_only: bool = False) -> Database:
         mode = "immutable=1"  # on a read-only disk nobody can be writing, and a WAL index cannot be made
     opener = partial(_open_file, module, f"{path.absolute().as_uri()}?{mode}", read_only=read_only)
     make = partial(create_engine, "sqlite://", module=module, creator=opener, poolclass=QueuePool, pool_timeout=60)
-    reader, writer = make(), make(pool_size=1, max_overflow=0)
+    reader, writer = make(pool_size=16), make(pool_size=1, max_overflow=0)
     event.listen(writer, "begin", _begin_immediate)
     return Database(reader, writer, str(path), read_only, threading.Lock())
 
@@ -139,7 +139,7 @@ def _open_file(module: ModuleType, uri: str, *, read_only: bool) -> Any:
     )
     journal = () if read_only else (f"journal_mode={journal_mode(module)}", "journal_size_limit=67108864")
     try:
-        for pragma in (*journal, "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
+        for pragma in (*journal, "synchronous=FULL", "foreign_keys=ON", "cache_size=-64000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()
@@ -171,7 +171,14 @@ def open_url(url: str, *, read_only: bool = False) -> Database:
             "or no URL for SQLite in the store's folder.",
             param="ledger_url",
         )
-    make = partial(create_engine, parsed, pool_pre_ping=False, pool_timeout=60)
+    options = f"-c synchronous_commit=on -c lock_timeout={BUSY_SECONDS:.0f}s"
+    make = partial(
+        create_engine,
+        parsed,
+        pool_pre_ping=True,  # a server that was restarted costs nobody an error
+        pool_timeout=60,
+        connect_args={"options": options, "connect_timeout": 10, "application_name": "sartor"},
+    )
     try:
         reader, writer = make(isolation_level="AUTOCOMMIT"), make()
     except ModuleNotFoundError as error:
@@ -194,11 +201,12 @@ def speaking(trying: str) -> Iterator[None]:
 
 
 REMEDIES = (
-    ("full", "store_full", "The disk is full. Free space and repeat; nothing stored before is lost."),
+    ("is full", "store_full", "The disk is full. Free space and repeat; nothing stored before is lost."),
     ("no space left", "store_full", "The disk is full. Free space and repeat; nothing stored before is lost."),
     ("readonly", "store_read_only", "The store may not be written. Check the folder's permissions and mount."),
     ("read-only", "store_read_only", "The store may not be written. Check permissions, or whether it is a replica."),
     ("locked", "store_locked", "Another process holds the ledger. Wait until it is done, then repeat."),
+    ("lock timeout", "store_locked", "Another process holds the ledger. Wait until it is done, then repeat."),
     ("malformed", "store_damaged", "The ledger is damaged. Keep the file, and restore the last backup elsewhere."),
     ("not a database", "store_damaged", "The file is no ledger. Restore the last backup, or name another folder."),
     ("disk i/o error", "store_failed", "The disk failed or is full. Nothing was committed: check it and repeat."),

@@ -38,7 +38,7 @@ BATCH = 1000
 BATCH_MOVES = 8
 """Changes of pointers beyond which setting new names in bulk is worth its two statements more."""
 LONGEST_FIELD = 512
-ENOUGH = (200, 5_000, 100_000)
+ENOUGH = (200, 5_000)
 """Rows counted at most when the field with the fewest is sought: counting never costs more than the search saves."""
 
 
@@ -147,7 +147,7 @@ class Ledger:
         statement = self._insert(record).on_conflict_do_nothing().returning(record.c.digest, record.c.seq)
         new = connection.execute(statement, [_row(item) for item in firsts.values()]).all()
         fields = [row for digest, seq in new for row in _fields(firsts[digest], seq)]
-        edges = [row for digest, _ in new for row in _edges(firsts[digest])]
+        edges = [row for digest, seq in new for row in _edges(firsts[digest], seq)]
         if fields:
             connection.execute(field.insert(), fields)
         if edges:
@@ -210,7 +210,7 @@ class Ledger:
             return [Edge(*row) for row in connection.execute(PARENTS, {"digest": digest})]
 
     def children(self, digest: str) -> list[Edge]:
-        """What came from the record."""
+        """What came from the record, oldest first."""
         with self.database.read() as connection:
             return [Edge(*row) for row in connection.execute(CHILDREN, {"digest": digest})]
 
@@ -337,9 +337,9 @@ def _fields(item: Record, seq: int) -> Iterator[dict[str, Any]]:
         yield {"kind": item.kind, "name": name, "value": value, "seq": seq}
 
 
-def _edges(item: Record) -> Iterator[dict[str, str]]:
+def _edges(item: Record, seq: int) -> Iterator[dict[str, Any]]:
     for role, parent in item.edges().items():
-        yield {"child": item.digest, "role": role, "parent": parent}
+        yield {"child": seq, "role": role, "parent": parent}
 
 
 def _build(kind: str, body: str) -> Record:

@@ -1,13 +1,19 @@
 """Brings a ledger's tables to the newest form. The only place that loads alembic, and only when there is work."""
 
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from sartor.core.errors import StoreError
+from sartor.store.disk import sync
 from sartor.store.engine import Database, speaking
 from sartor.store.schema import REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 def revision(database: Database) -> str | None:
@@ -46,38 +52,58 @@ def bring_up(database: Database) -> None:
     stands = revision(database)
     if stands == REVISION:
         return
+    _refuse_newer(database, stands)
     if database.read_only:
         state = "holds no ledger" if stands is None else f"is at schema {stands}, behind this Sartor's {REVISION}"
         raise StoreError(
             f"The store at {database.where} {state}, and was opened read-only. Open it once for writing.",
             code="store_behind",
         )
+    if stands is not None:
+        _keep_copy(database, stands)
     _upgrade(database)
+
+
+def _refuse_newer(database: Database, stands: str | None) -> None:
+    if stands is not None and stands > REVISION:  # revisions are four digits, counted up
+        raise StoreError(
+            f"The ledger at {database.where} has schema {stands}, which this Sartor (schema {REVISION}) does not "
+            "know: a newer Sartor wrote it. Upgrade Sartor, or restore a backup made before the upgrade.",
+            code="store_newer",
+        )
+
+
+def scripts() -> "Config":
+    """Where the migrations lie, in alembic's terms."""
+    from alembic.config import Config
+
+    found = Config()
+    found.set_main_option("script_location", "sartor.store:migrations")
+    return found
 
 
 def _upgrade(database: Database) -> None:
     from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", "sartor.store:migrations")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    config = scripts()
     with database.write() as connection:
         database.alone(connection)
-        stands = _revision(connection) if _has_version(connection) else None
-        if stands is not None and stands not in known:
-            raise StoreError(
-                f"The ledger at {database.where} has schema {stands}, which this Sartor (schema {REVISION}) does not "
-                "know: a newer Sartor wrote it. Upgrade Sartor, or restore a backup made before the upgrade.",
-                code="store_newer",
-            )
+        if inspect(connection).has_table("alembic_version"):
+            _refuse_newer(database, _revision(connection))  # somebody may have been here since we looked
         attributes: dict[str, Any] = config.attributes
         attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _has_version(connection: Connection) -> bool:
-    from sqlalchemy import inspect
-
-    return inspect(connection).has_table("alembic_version")
+def _keep_copy(database: Database, stands: str) -> None:
+    """Copy the old ledger to `ledger.db.STANDS` beside it, so that an upgrade can be taken back. SQLite only."""
+    if database.dialect != "sqlite":
+        return
+    copy = Path(f"{database.where}.{stands}")
+    with tempfile.TemporaryDirectory(prefix="copy-", dir=copy.parent) as work:
+        part = Path(work) / copy.name
+        with speaking(f"copying the ledger to {copy}"), database.reader.connect() as connection:
+            connection.execute(text("VACUUM INTO :part"), {"part": str(part)})
+        if not copy.exists():
+            sync(part)
+            part.replace(copy)

@@ -40,7 +40,7 @@ field = Table(
 edge = Table(
     "edge",
     metadata,
-    Column("child", _text, ForeignKey("record.digest"), primary_key=True),
+    Column("child", _serial, ForeignKey("record.seq"), primary_key=True, autoincrement=False),
     Column("role", _text, primary_key=True),
     Column("parent", _text, nullable=False),
     Index("edge_parent", "parent", "child", "role"),

@@ -19,10 +19,9 @@ BY_PREFIX = (
 )
 KNOWN: Select[Any] = select(literal_column("1")).where(record.c.digest == _digest)
 KNOWN_OF = select(record.c.digest).where(record.c.digest.in_(bindparam("digests", expanding=True)))
-PARENTS = select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.child == _digest).order_by(edge.c.role)
-CHILDREN = (
-    select(edge.c.role, edge.c.child, edge.c.parent).where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
-)
+_edge = select(edge.c.role, record.c.digest, edge.c.parent).where(edge.c.child == record.c.seq)
+PARENTS = _edge.where(record.c.digest == _digest).order_by(edge.c.role)
+CHILDREN = _edge.where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
 _pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.c.moved).where(
     pointer.c.digest.is_not(None)
 )

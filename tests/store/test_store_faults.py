@@ -5,12 +5,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from sartor.core.errors import StoreError
 from sartor.core.licence import Licence
@@ -134,6 +136,52 @@ def test_a_ledger_that_another_process_holds_is_said_to_be_locked(
         other.execute("ROLLBACK")
         impatient.ledger.put(make(2))
         assert impatient.ledger.count(Variant) == 2
+
+
+@pytest.mark.postgres
+def test_a_server_that_drops_its_clients_costs_no_later_request(tmp_path: Path, make: Make, postgres_url: str) -> None:
+    with closing(open_store(tmp_path, ledger_url=postgres_url)) as store:
+        digest = store.ledger.put(make(1))
+        drop = text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        for _ in range(2):
+            with store.ledger.database.write() as connection:
+                connection.execute(drop)
+            assert store.ledger.get(digest).digest == digest
+        with (
+            pytest.raises(StoreError, match="cannot be reached") as caught,
+            store.ledger.database.write() as connection,
+        ):
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        assert caught.value.code == "store_unreachable"
+        assert store.ledger.put(make(2)) == make(2).digest
+
+
+@pytest.mark.postgres
+def test_many_that_write_the_same_records_in_any_order_do_not_block_each_other(
+    tmp_path: Path, make: Make, postgres_url: str
+) -> None:
+    with closing(open_store(tmp_path, ledger_url=postgres_url)) as store:
+        made, failures = [make(n) for n in range(200)], []
+
+        def write(number: int) -> None:
+            order = random.Random(number).sample(made, len(made))
+            try:
+                store.ledger.put_many(order)
+                for item in order[:10]:
+                    store.ledger.put(item)
+            except StoreError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert store.ledger.count(Variant) == 200
 
 
 FILLER = """

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from sartor.core.errors import AskError, StoreError
 from sartor.core.records import Variant
+from sartor.store import migrate
 from sartor.store.engine import (
     Database,
     explain,
@@ -22,6 +23,7 @@ from sartor.store.engine import (
     open_url,
     sqlite_module,
 )
+from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up, revision
 from sartor.store.opening import Store, open_store
 from sartor.store.schema import REVISION, metadata
@@ -46,21 +48,16 @@ def test_the_migrations_make_the_tables_that_the_code_expects(opener: Opener) ->
 
 
 def test_the_revision_in_the_code_is_the_newest_migration() -> None:
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", "sartor.store:migrations")
-    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+    assert ScriptDirectory.from_config(migrate.scripts()).get_heads() == [REVISION]
 
 
 def test_a_migration_goes_back_too(opener: Opener) -> None:
     from alembic import command
-    from alembic.config import Config
     from sqlalchemy import inspect
 
-    config = Config()
-    config.set_main_option("script_location", "sartor.store:migrations")
+    config = migrate.scripts()
     with opener().ledger.database.write() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
@@ -90,8 +87,64 @@ def test_a_store_of_a_newer_sartor_is_refused_and_left_alone(opener: Opener) -> 
     with opener().ledger.database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for how in ({}, {"read_only": True}):
-        with pytest.raises(StoreError, match="9999"):
+        with pytest.raises(StoreError, match=r"schema 9999.*a newer Sartor wrote it"):
             opener(**how)
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+
+
+def upgrade():
+    op.add_column("record", sa.Column("note", sa.Text, server_default="none"))
+
+
+def downgrade():
+    op.drop_column("record", "note")
+"""
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes the code that runs a later one, which has one more migration."""
+
+    def upgrade_code() -> None:
+        later = tmp_path / "later"
+        later.mkdir()
+        (later / "0002_next.py").write_text(NEXT)
+        config = migrate.scripts()
+        config.set_main_option("version_locations", f"sartor.store.migrations:versions {later}")
+        config.set_main_option("path_separator", "space")
+        monkeypatch.setattr(migrate, "scripts", lambda: config)
+        monkeypatch.setattr(migrate, "REVISION", "0002")
+
+    return upgrade_code
+
+
+def test_an_older_store_is_brought_up_when_it_is_opened(
+    opener: Opener, make: Make, tmp_path: Path, next_version: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = opener().ledger.put(make(1))
+    next_version()
+    with pytest.raises(StoreError, match="behind this Sartor's 0002"):
+        opener(read_only=True)
+    newer = opener()
+    assert revision(newer.ledger.database) == "0002"
+    assert newer.ledger.get(digest).digest == digest
+    with newer.ledger.database.read() as connection:
+        assert connection.execute(text("SELECT note FROM record")).scalar() == "none"
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="a newer Sartor wrote it"):
+        opener()
+    copies = list((tmp_path / "store").glob("ledger.db.*1"))
+    assert len(copies) == (newer.ledger.database.dialect == "sqlite")
+    for copy in copies:  # the way back
+        with closing(open_sqlite(copy, read_only=True)) as old:
+            assert revision(old) == "0001"
+            assert Ledger(old).get(digest).digest == digest
 
 
 def test_a_migration_that_fails_leaves_the_old_tables(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

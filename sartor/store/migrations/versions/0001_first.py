@@ -33,7 +33,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "edge",
-        sa.Column("child", TEXT, sa.ForeignKey("record.digest"), primary_key=True),
+        sa.Column("child", SERIAL, sa.ForeignKey("record.seq"), primary_key=True, autoincrement=False),
         sa.Column("role", TEXT, primary_key=True),
         sa.Column("parent", TEXT, nullable=False),
         sqlite_with_rowid=False,
