@@ -46,6 +46,7 @@ def check_task(task: Task, snapshot: Snapshot) -> list[Finding]:
         *_spellings(snapshot),
         *_hierarchy(task, snapshot),
         *_columns(task, snapshot),
+        *_floor(task),
         *_costs(task, snapshot),
         *_power(task, snapshot),
     ]
@@ -101,7 +102,7 @@ def _rows_per_label(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "label_with_one_row",
-            f"{_listed(few)} have a single training row: nothing can be chosen or calibrated for them. "
+            f"{_listed(few)}: a single training row each. Nothing can be chosen or calibrated for them. "
             "Add rows, merge labels, or use the curator rare_labels.",
         )
     for split in ("validation", "test"):
@@ -111,7 +112,7 @@ def _rows_per_label(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 "warning" if split == "test" else "info",
                 f"label_without_{split}_rows",
-                f"{_listed(unseen)} have no {split} row: how well they are answered is not measured.",
+                f"No {split} row has {_listed(unseen)}: how well that is answered is not measured.",
             )
 
 
@@ -164,6 +165,20 @@ def _columns(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
             hint = f" Did you mean '{near}'?" if near else ""
             says = f"'{place}' names the column '{name}', which no test row has.{hint}"
             yield Finding("error", "unknown_column", f"{says} They have: {', '.join(there) or 'none'}.")
+
+
+def _floor(task: Task) -> Iterator[Finding]:
+    """The gate holds every candidate against the floor; a floor that was named must be there."""
+    floor, titles = task.gate.floor, [candidate.title for candidate in task.candidates]
+    if floor not in titles:
+        near = nearest(floor, titles)
+        hint = f" Did you mean '{near}'?" if near else ""
+        yield Finding(
+            "error" if "floor" in task.gate.model_fields_set else "warning",
+            "no_floor",
+            f"No candidate is called '{floor}' (gate.floor), so nothing shows what the cheapest model would do."
+            f"{hint} Add that candidate, or name one of: {', '.join(titles)}.",
+        )
 
 
 def _costs(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
@@ -252,9 +267,8 @@ def _power(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "too_few_test_rows",
-            f"There are {len(test)} test rows and the gate asks for {gate.min_rows} (gate.min_rows): every "
-            "verdict will be "
-            f"'need data'. {gate.min_rows - len(test)} more rows, a larger data.split.test, or a lower gate.min_rows.",
+            f"There are {len(test)} test rows and the gate asks for {gate.min_rows} (gate.min_rows): nothing "
+            f"will be released. Add {gate.min_rows - len(test)} rows, raise data.split.test, or lower gate.min_rows.",
         )
     least = _z(gate.confidence, POWER) * np.sqrt(DISCORDANCE / n)
     stake = _stake(task, snapshot)
@@ -267,16 +281,22 @@ def _power(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
         "two models "
         f"differ on {DISCORDANCE:.0%} of the rows). A smaller gain will not pass the gate.",
     )
-    margins = [(f"guards.{name}", margin, 1.0) for name, margin in sorted(gate.guards.items()) if name == "accuracy"]
-    for name, margin, size in [("margin", gate.margin, stake), *margins]:
+    yield from _fine_margins(task, n, unit, stake)
+
+
+def _fine_margins(task: Task, n: int, unit: str, stake: float) -> Iterator[Finding]:
+    """Margins of the gate that so few rows cannot resolve."""
+    gate = task.gate
+    margins = [("margin", gate.margin, stake)]
+    margins += [("guards.accuracy", gate.guards["accuracy"], 1.0)] if "accuracy" in gate.guards else []
+    for name, margin, size in margins:
         needed = rows_needed(margin, size * float(np.sqrt(DISCORDANCE)), gate.confidence) if margin > 0 else 0
         if needed > n:
             yield Finding(
                 "warning",
                 "weak_test",
-                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to "
-                "pass with a chance "
-                f"of {POWER:.0%}, about {needed:,} {unit} are needed, {needed - n:,} more than there are. "
+                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to pass with a "
+                f"chance of {POWER:.0%}, about {needed:,} {unit} are needed, {needed - n:,} more than there are. "
                 "A clearly better candidate can still pass.",
             )
 

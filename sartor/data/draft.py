@@ -137,12 +137,6 @@ def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
     named = Path(os.path.relpath(path, folder)) if folder is not None and not path.is_absolute() else path
     source = {"use": found.use, "path": named.as_posix(), **found.settings, "licence": "owned" if owned else ""}
     licence = "the rows are yours" if owned else "name their licence, e.g. CC-BY-4.0, or owned; empty stops a release"
-    optional = [
-        (found.group, f"  group: {_q(found.group)}  # rows of one {found.group} never stand on both sides of a split"),
-        (found.time, f"  time: {_q(found.time)}  # with 'split: {{by_time: true}}' the newest rows are the test"),
-        (found.levels, f"  levels: {_flow(found.levels)}  # broader classes of the label, nearest first"),
-        (found.split, f"  split: {{column: {_q(found.split)}}}"),
-    ]
     lines = [
         f"# Drafted from {found.rows:,} rows of {path.name}. Read the value section with whoever bears the costs.",
         f"name: {_q(_slug(path.stem))}",
@@ -151,7 +145,7 @@ def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
         "  sources:",
         f"    - {_flow(source)}  # {licence}",
         f"  label: {_q(found.label)}  # {len(found.labels)} labels; fewest rows: {fewest[0]!r} ({fewest[1]})",
-        *[line for there, line in optional if there],
+        *_optional(found),
         "  curate: [{use: normalise}, {use: duplicates}, {use: conflicts}, {use: personal_data, action: report}]",
         "value:  # money per request; nothing matters more than these four figures",
         "  currency: EUR",
@@ -165,6 +159,17 @@ def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
         "seed: 0",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _optional(found: Suggestion) -> list[str]:
+    """Lines for the columns that not every file has."""
+    optional = [
+        (found.group, f"  group: {_q(found.group)}  # rows of one {found.group} never stand on both sides of a split"),
+        (found.time, f"  time: {_q(found.time)}  # with 'split: {{by_time: true}}' the newest rows are the test"),
+        (found.levels, f"  levels: {_flow(found.levels)}  # broader classes of the label, nearest first"),
+        (found.split, f"  split: {{column: {_q(found.split)}}}"),
+    ]
+    return [line for there, line in optional if there]
 
 
 def _read(path: Path) -> tuple[str, dict[str, str], list[dict[str, Any]]]:

@@ -53,7 +53,7 @@ WRONG_FILES = {
     "nul": (b"text,label\na,b\nc\0,d\n", ["line 3", "NUL"]),
     "utf16": ("text,label\na,b\n".encode("utf-16"), ["at byte 0", "encoding: utf-16"]),
     "utf16_unmarked": ("text,label\nabc,b\n".encode("utf-16-le"), ["NUL", "encoding: utf-16-le"]),
-    "empty": (b"", ["empty (0 bytes)"]),
+    "empty": (b"", ["the file is empty"]),
 }
 
 

@@ -31,7 +31,9 @@ def existing(path: Path) -> Path:
     except PermissionError as error:
         raise AskError(f"Reading rows from {path} failed: no permission to read it.", code="no_permission") from error
     if not filled:
-        raise AskError(f"Reading rows from {path} failed: the file is empty (0 bytes).", code="empty_file")
+        raise AskError(
+            f"Reading rows from {path} failed: the file is empty. Name one with rows in it.", code="empty_file"
+        )
     return path
 
 

@@ -26,7 +26,7 @@ class Params(Settings):
 
 @plugin
 def icd10(params: Params) -> Iterator[dict[str, Any]]:
-    """Yield text, label (the block, e.g. A00-A09), block_name, chapter, chapter_name, category, code, kind.
+    """Yield text, label and block (both e.g. A00-A09), block_name, chapter, chapter_name, category, code, kind.
 
     With a cap, the texts of a category are chosen in the order of a hash of their code and text: spread over the
     category, the same on every machine, and a larger cap contains a smaller one.
@@ -50,6 +50,7 @@ def _texts(part: str) -> Iterator[dict[str, Any]]:
         *between, block, chapter = icd.get_ancestors(code)
         facts = {
             "label": block,
+            "block": block,
             "block_name": _name(icd.get_description(block)),
             "chapter": chapter,
             "chapter_name": _name(icd.get_description(chapter)),

@@ -42,7 +42,8 @@ def parsed(line: str, number: int, path: Path) -> dict[str, Any]:
         what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
         whole = " The file looks like one JSON list: write one object a line." if line.lstrip().startswith("[") else ""
         raise AskError(
-            f"Reading {path} failed at line {number}: it is no JSON ({what}): {line.strip()[:60]!r}.{whole}",
+            f"Reading {path} failed at line {number}: it is no JSON ({what}): {line.strip()[:60]!r}. "
+            f"Each line must be one JSON object.{whole}",
             code="bad_json_line",
         ) from error
     if not isinstance(value, dict):

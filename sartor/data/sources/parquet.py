@@ -37,7 +37,7 @@ def parquet(params: Params) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise AskError(
-            f"Reading {params.path} as Parquet failed: {error}. If it is text, use 'csv' or 'jsonl'; "
+            f"Reading {params.path} as Parquet failed: {str(error).rstrip('.')}. If it is text, use 'csv' or 'jsonl'; "
             "if it was cut off while being copied, copy it again.",
             code="bad_parquet",
         ) from error
