@@ -153,7 +153,8 @@ def as_metric(estimate: Estimate, unit: str) -> Metric:
 
 
 def _reliability(sample: Sample) -> list[dict[str, Any]]:
-    """Bins of equally many rows by confidence in the most probable label; [] without probabilities."""
+    """Bins of equally many rows by confidence in the most probable label, over rows whose truth is a label."""
+    sample = sample.take(sample.true >= 0)
     if sample.top is None or sample.confidence is None or not len(sample):
         return []
     order = np.argsort(sample.confidence, kind="stable")

@@ -155,6 +155,12 @@ def test_a_hurt_slice_holds(evidence):
     assert "site = s1" in " ".join(verdict.reasons)
 
 
+def test_small_money_is_not_rounded_away(good_case):
+    saved = Metric(value=0.0000123, low=0.000001, high=0.00002)
+    cheap = good_case.incumbent.model_copy(update={"saved": saved})
+    assert "1,000 requests cost 0.012 EUR less" in judge(replace(good_case, incumbent=cheap)).reasons[0]
+
+
 def test_what_is_live_already_is_not_released_again(evidence):
     made, reports, answers = evidence()
     again = {"candidate": "candidate", "incumbent": "candidate", "floor": "floor"}

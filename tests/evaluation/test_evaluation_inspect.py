@@ -131,8 +131,9 @@ def test_all_rows_flagged_leave_nothing(world):
     }
 
 
-def test_reliability_bins_hold_all_rows(world):
-    made = world(310)
+def test_reliability_bins_hold_all_rows_that_have_a_label(world):
+    made = world(320)
+    made.true[:10] = -1
     bins = inspect(made.subject(0.7, 1), made.terms).facts["reliability"]
     assert sum(b["n"] for b in bins) == 310
     assert [b["confidence"] for b in bins] == sorted(b["confidence"] for b in bins)

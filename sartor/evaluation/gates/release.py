@@ -270,16 +270,22 @@ def _saving(found: Comparison, case: Case, other: str) -> str:
     money, sure = case.currency, f"{100 * case.gate.confidence:g} %"
     word = "less" if saved >= 0 else "more"
     return (
-        f"1,000 requests cost {1000 * abs(saved):.2f} {money} {word} than with {other}: "
-        f"{1000 * found.candidate_money:.2f} instead of {1000 * found.incumbent_money:.2f} {money} "
-        f"(saving between {1000 * low:.2f} and {1000 * high:.2f} {money}, {sure} confidence, {found.n:,} rows)."
+        f"1,000 requests cost {_per_1000(abs(saved))} {money} {word} than with {other}: "
+        f"{_per_1000(found.candidate_money)} instead of {_per_1000(found.incumbent_money)} {money} "
+        f"(saving between {_per_1000(low)} and {_per_1000(high)} {money}, {sure} confidence, {found.n:,} rows)."
     )
 
 
 def _asked(margin: float, case: Case) -> str:
     if margin == 0:
         return " It must surely be cheaper."
-    return f" It may surely not cost more than {1000 * margin:.2f} {case.currency} on top."
+    return f" It may surely not cost more than {_per_1000(margin)} {case.currency} on top."
+
+
+def _per_1000(money: float) -> str:
+    """Money of 1,000 requests: cents, or two figures that count where cents would show nothing."""
+    amount = 1000.0 * money
+    return f"{amount:,.2f}" if amount == 0 or abs(amount) >= 0.1 else f"{amount:.2g}"
 
 
 def _finite(value: float | None) -> bool:
