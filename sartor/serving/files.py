@@ -38,7 +38,7 @@ def read_arrays(folder: Path, name: str, *wanted: str) -> list[Floats]:
 
 def _broken(folder: Path, name: str, error: Exception) -> StoreError:
     return StoreError(
-        f"Loading a variant failed: '{name}' in {folder} is missing or damaged ({type(error).__name__}: {error}). "
+        f"Loading a model failed: '{name}' in {folder} is missing or damaged ({type(error).__name__}: {error}). "
         "Verify it with 'sartor verify', or make the variant again.",
         code="variant_damaged",
     )

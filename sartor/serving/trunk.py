@@ -11,16 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from sartor.core.errors import StoreError
 from sartor.core.predict import Floats
+from sartor.serving.tokens import Tokenizer, Tokens
 
 MAX_TOKENS = 128
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding included: keeps activations in cache and memory flat."""
-
-Tokens = list[int]
 
 
 class Trunk:
@@ -36,15 +34,13 @@ class Trunk:
         """
         torch.set_num_threads(threads)
         self._model = _load(folder, adapter).to(getattr(torch, dtype)).eval()
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokens = Tokenizer(folder, most=MAX_TOKENS, special=True)
         self._pad = int(self._model.config.pad_token_id or 0)
         self._size = int(self._model.config.hidden_size)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """(texts, d) L2-normalised float32 embeddings."""
-        encoded = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        encoded = self._tokens(texts)
         out = np.zeros((len(texts), self._size), dtype=np.float32)
         for rows in _batches(encoded):
             out[rows] = self._forward([encoded[row] for row in rows])

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from serving_house import LABELS, TEXTS, write_blend, write_encoder, write_head
 
 from sartor.core.errors import AskError, NotFoundError, StoreError
+from sartor.serving.blas import ONE_BLAS_THREAD
 from sartor.serving.engine import ENGINES, Engine, Mixer, open_engine
 
 Make = Callable[[Path, int], Path]
@@ -247,6 +250,7 @@ def test_linear_and_static_answer_without_torch_or_scikit_learn(
     head = write_head(tmp_path / "h")
     code = f"""
 import json, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sartor.serving.engine import open_engine
 from sartor.serving.fleet import Fleet
@@ -260,3 +264,39 @@ print(json.dumps([said, heavy]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[len(LABELS), len(LABELS)], []]
+
+
+def test_the_cpu_time_of_static_embeddings_is_all_spent_in_the_asking_thread(static_base: Path) -> None:
+    """Else answers would be cheaper on paper than they are: a library's own threads are not on the asker's clock."""
+    engine: Any = open_engine("static", static_base)
+    engine.embed(TEXTS)
+    thread, process = time.thread_time(), time.process_time()
+    engine.embed(["where is my card and the money " * 8] * 2000)
+    thread, process = time.thread_time() - thread, time.process_time() - process
+    assert thread > 0.8 * process
+
+
+def test_scoring_leaves_the_number_of_blas_threads_as_it_was(static_base: Path, tmp_path: Path) -> None:
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def blas() -> list[int]:
+        return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+
+    engine: Any = open_engine("static", static_base)
+    engine.add("v", write_head(tmp_path / "v"))
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: engine.score([("v", text) for text in TEXTS]), range(40)))
+        assert blas() == before
+        with ONE_BLAS_THREAD, ONE_BLAS_THREAD:
+            assert set(blas()) == {1}
+        assert blas() == before
+
+
+def test_a_broken_tokenizer_is_named(static_base: Path, tmp_path: Path) -> None:
+    for source in static_base.iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"'tokenizer\.json' in "):
+        open_engine("static", tmp_path)

@@ -15,6 +15,7 @@ from sartor.core.shelf import plugin
 from sartor.serving import heads
 from sartor.serving.engine import Embed, Engine, Scored, Work
 from sartor.serving.files import read_arrays, read_json
+from sartor.serving.tokens import Tokenizer
 
 MAX_TOKENS = 512
 BATCH = 1024
@@ -29,17 +30,11 @@ class _Static:
     """The base: one vector a token."""
 
     def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer
-
         (vectors,) = read_arrays(folder, "model.safetensors", "embeddings")
         config = read_json(folder, "config.json")
         self._vectors = vectors.astype(np.float32)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(config.get("max_length") or MAX_TOKENS))
-        model = read_json(folder, "tokenizer.json")["model"]
-        name = model.get("unk_token")
-        self._unknown = self._tokenizer.token_to_id(name) if name else None
+        self._tokens = Tokenizer(folder, most=int(config.get("max_length") or MAX_TOKENS), special=False)
+        self._unknown = self._tokens.unknown
 
     def embed(self, texts: Sequence[str]) -> Floats:
         out = np.zeros((len(texts), self._vectors.shape[1]), dtype=np.float32)
@@ -48,7 +43,7 @@ class _Static:
         return out
 
     def _fill(self, texts: Sequence[str], out: Floats) -> None:
-        found = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        found = self._tokens(texts)
         if self._unknown is not None:
             found = [[t for t in ids if t != self._unknown] if self._unknown in ids else ids for ids in found]
         rows = [row for row, ids in enumerate(found) if ids]
