@@ -1,0 +1,57 @@
+"""A LoRA adapter on the queries and values of an encoder: a few hundred kilobytes a variant, the base shared.
+
+Hu et al. 2021, "LoRA: low-rank adaptation of large language models". The loop is shared with `tune`.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sartor.core.shelf import Params as Base
+from sartor.core.shelf import plugin
+from sartor.training.encoder import adapted, load, repeatable, save_adapter
+from sartor.training.heads import write_head
+from sartor.training.job import Draft, Job
+from sartor.training.loop import Plan, train
+
+SIZES = {"small": (1, 10_000, 8), "medium": (3, 20_000, 8), "large": (6, 200_000, 32)}
+"""Epochs, most rows of an epoch, rank."""
+
+
+class Params(Base):
+    """Settings of the adapter recipe."""
+
+    size: Literal["small", "medium", "large"] = "medium"
+    """Epochs, most rows of an epoch and rank: 1 of 10,000 at 8; 3 of 20,000 at 8; 6 of 200,000 at 32."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Instead of the epochs of `size`."""
+    rank: int | None = Field(default=None, ge=1)
+    """Instead of the rank of `size`."""
+    rate: float = Field(default=2e-3, gt=0)
+    """Greatest learning rate of the adapter."""
+    head_rate: float = Field(default=2e-3, gt=0)
+    batch: int = Field(default=32, ge=2)
+    smoothing: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.3, ge=0)
+    """Weight of the supervised contrastive loss."""
+    levels_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss of each broader class of the label hierarchy."""
+
+
+@plugin
+def adapter(job: Job, params: Params) -> Draft:
+    """Train the adapter; write `adapter/` and `head.safetensors`."""
+    base = job.needs_base("adapter")
+    epochs, rows, rank = SIZES[params.size]
+    rank = params.rank or rank
+    plan = Plan(
+        epochs=params.epochs or epochs,
+        rows=rows,
+        **params.model_dump(include={"rate", "head_rate", "batch", "smoothing", "contrast", "levels_weight"}),
+    )
+    with repeatable(job.seed, job.threads):
+        encoder = adapted(load(base), rank, alpha=2 * rank)
+        made = train(encoder, job, plan)
+    save_adapter(encoder, job.folder / "adapter")
+    write_head(job.folder, made.head, made.centroids)
+    return Draft(engine="encoder", facts={"rank": rank, **made.facts}, measured=made.measured)

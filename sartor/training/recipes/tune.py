@@ -1,0 +1,56 @@
+"""An encoder tuned whole: cross-entropy with label smoothing, supervised contrast, and the label hierarchy.
+
+Word embeddings stay frozen: they hold half of a small encoder's weights, and few of them occur in one task. Knows
+only its job; the loop is shared with `adapter`.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sartor.core.shelf import Params as Base
+from sartor.core.shelf import plugin
+from sartor.training.encoder import load, repeatable
+from sartor.training.heads import write_head
+from sartor.training.job import Draft, Job
+from sartor.training.loop import Plan, train
+
+SIZES = {"small": (1, 10_000), "medium": (3, 20_000), "large": (6, 200_000)}
+"""Epochs, and most rows of an epoch."""
+
+
+class Params(Base):
+    """Settings of the tune recipe."""
+
+    size: Literal["small", "medium", "large"] = "medium"
+    """Epochs and most rows of an epoch: 1 of 10,000, 3 of 20,000, 6 of 200,000."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Instead of the epochs of `size`."""
+    rate: float = Field(default=3e-4, gt=0)
+    """Greatest learning rate of the encoder."""
+    head_rate: float = Field(default=2e-3, gt=0)
+    batch: int = Field(default=32, ge=2)
+    smoothing: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.3, ge=0)
+    """Weight of the supervised contrastive loss."""
+    levels_weight: float = Field(default=0.0, ge=0)
+    """Weight of the loss of each broader class of the label hierarchy."""
+
+
+@plugin
+def tune(job: Job, params: Params) -> Draft:
+    """Tune the encoder; write `encoder/` and `head.safetensors`."""
+    base = job.needs_base("tune")
+    epochs, rows = SIZES[params.size]
+    plan = Plan(
+        epochs=params.epochs or epochs,
+        rows=rows,
+        **params.model_dump(include={"rate", "head_rate", "batch", "smoothing", "contrast", "levels_weight"}),
+    )
+    with repeatable(job.seed, job.threads):
+        encoder = load(base)
+        encoder.model.get_input_embeddings().requires_grad_(False)  # noqa: FBT003 - torch's signature
+        made = train(encoder, job, plan)
+    encoder.save(job.folder / "encoder")
+    write_head(job.folder, made.head, made.centroids)
+    return Draft(engine="encoder", facts=made.facts, measured=made.measured)
