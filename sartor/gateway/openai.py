@@ -119,7 +119,7 @@ def read_request(body: Mapping[str, Any], *, max_messages: int) -> ChatRequest:
             param=".".join(path),
         ) from error
     if request.n not in (None, 1):
-        raise _unsupported("n", "a classifier has one answer; leave it out or send 1")
+        raise _unsupported("n", "a classifier has one answer")
     return request
 
 
@@ -211,7 +211,9 @@ def _event(data: Any) -> str:
 
 
 def _unsupported(name: str, why: str) -> AskError:
-    return AskError(f"The parameter '{name}' is not supported: {why}.", code="unsupported_parameter", param=name)
+    return AskError(
+        f"The parameter '{name}' is not supported: {why}. Leave it out.", code="unsupported_parameter", param=name
+    )
 
 
 def _schema_error(what: str) -> AskError:

@@ -21,7 +21,7 @@ def read_question(messages: Sequence[Message], spec: InputSpec, *, ident: str, m
     """
     said = [_text(message, place) for place, message in enumerate(messages) if message.role == "user"]
     if not said:
-        raise _bad("there is no message with the role 'user'")
+        raise _bad("there is no message with the role 'user', where the input belongs")
     text = "\n".join(said) if spec.chat == "all_user" else said[-1]
     if (size := len(text.encode())) > max_bytes:
         raise TooLargeError(
