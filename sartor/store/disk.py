@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from sartor.core.errors import NotFoundError, StoreError
+from sartor.core.errors import DISK_FULL, NotFoundError, StoreError, disk_full
 
 CHUNK = 1 << 20
 Seen = tuple[int, int, int, int]
@@ -177,9 +177,9 @@ def writing(where: object) -> Iterator[None]:
 
 def explain(error: OSError, where: object) -> StoreError:
     """The StoreError for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what, code = "The disk is full. Free space and repeat; nothing stored before is lost.", "store_full"
-    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in DISK_FULL:
+        return disk_full(error, where)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         what, code = "The store may not be written. Check the folder's permissions and mount.", "store_read_only"
     else:
         what, code = "Check the disk, then repeat; nothing stored before is lost.", "store_failed"

@@ -85,10 +85,9 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection for reading whose statements all see the ledger as it stood at the first of them."""
-        engine = self.reader.execution_options()
-        if self.dialect == "postgresql":
-            engine = self.reader.execution_options(isolation_level="REPEATABLE READ")
-        with speaking(f"reading the ledger at {self.where}"), engine.connect() as connection:
+        level = {"isolation_level": "REPEATABLE READ"} if self.dialect == "postgresql" else {}
+        with speaking(f"reading the ledger at {self.where}"), self.reader.connect() as connection:
+            connection.execution_options(**level)
             if self.dialect == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -162,7 +161,11 @@ def open_url(url: str, *, read_only: bool = False) -> Database:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise AskError(f"The ledger URL is not a database URL: {error}", param="ledger_url") from error
+        raise AskError("The ledger URL (SARTOR_LEDGER_URL) is no database URL. Give postgresql+psycopg://user@host/database, or "
+            "nothing for SQLite in the store's folder.",
+            param="ledger_url",
+            code="bad_setting",
+       ) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         return open_sqlite(Path(parsed.database), read_only=read_only)
     if parsed.drivername != "postgresql+psycopg":

@@ -17,7 +17,6 @@ from sartor.store.schema import edge, field, move, pointer, record
 from sartor.store.statements import (
     BY_DIGEST,
     BY_PREFIX,
-    CAPPED,
     CHILDREN,
     KNOWN,
     KNOWN_OF,
@@ -28,6 +27,7 @@ from sartor.store.statements import (
     POINTERS,
     RESOLVE,
     search,
+    sizes,
     tally,
 )
 
@@ -106,13 +106,8 @@ class Ledger:
 
     def put_many(self, items: Iterable[Record]) -> list[str]:
         """Store records in their order, all of them or none; the digests in the same order."""
-        digests: list[str] = []
         with self.database.write() as connection:
-            self.database.alone(connection)
-            for batch in _batches(items, BATCH):
-                self._put_batch(connection, batch)
-                digests.extend(item.digest for item in batch)
-        return digests
+            return self._put_all(connection, items)
 
     def load(self, items: Iterable[Record], pointers: Sequence[Any], moves: Sequence[Any]) -> int:
         """Fill an empty ledger with the rows of another, all of them or none; returns how many records.
@@ -124,7 +119,6 @@ class Ledger:
         Raises:
             ConflictError: the ledger is not empty.
         """
-        total = 0
         with self.database.write() as connection:
             self.database.alone(connection)
             if connection.execute(select(record.c.seq).limit(1)).first():
@@ -132,13 +126,20 @@ class Ledger:
                     f"The ledger at {self.database.where} is not empty. Restore into a new folder or database.",
                     code="store_not_empty",
                 )
-            for batch in _batches(items, BATCH):
-                self._put_batch(connection, batch)
-                total += len(batch)
+            total = len(self._put_all(connection, items))
             for table, rows in ((pointer, pointers), (move, moves)):
                 if rows:
                     connection.execute(insert(table), list(rows))
         return total
+
+    def _put_all(self, connection: Connection, items: Iterable[Record]) -> list[str]:
+        digests: list[str] = []
+        for batch in _batches(items, BATCH):
+            if not digests and len(batch) > 1:
+                self.database.alone(connection)
+            self._put_batch(connection, batch)
+            digests.extend(item.digest for item in batch)
+        return digests
 
     def _put_batch(self, connection: Connection, batch: Sequence[Record]) -> None:
         firsts: dict[str, Record] = {}
@@ -196,7 +197,8 @@ class Ledger:
     def _by_selectivity(self, connection: Connection, kind: str, asked: Mapping[str, str]) -> list[str]:
         names = sorted(asked)
         for enough in ENOUGH if len(names) > 1 else ():
-            rows = {name: _rows(connection, kind, name, asked[name], enough) for name in names}
+            counted = connection.execute(sizes(len(names)), _values(kind, names, asked) | {"limit": enough}).one()
+            rows = dict(zip(names, counted, strict=True))
             names.sort(key=lambda name: rows[name])
             if rows[names[0]] < enough:
                 break
@@ -228,11 +230,16 @@ class Ledger:
         """
         self.move_many([Change(name, digest, expected)], decision=decision)
 
-    def move_many(self, changes: Sequence[Change], *, decision: str) -> None:
-        """Move several pointers together: all of them, or none if one stands elsewhere than expected."""
+    def move_many(self, changes: Sequence[Change], *, decision: str, items: Sequence[Record] = ()) -> None:
+        """Move several pointers together: all of them, or none if one stands elsewhere than expected.
+
+        Args:
+            items: records that are stored if, and only if, the pointers move: new variants, the decision itself.
+        """
         moved = now()
         ordered = sorted(changes, key=lambda change: change.name)  # one order, so that no two can deadlock
         with self.database.write() as connection:
+            self._put_all(connection, items)
             if len(ordered) > BATCH_MOVES and all(change.digest and change.expected is None for change in ordered):
                 ordered = self._set_new(connection, ordered, decision, moved)
             for change in ordered:
@@ -276,15 +283,17 @@ class Ledger:
             row = connection.execute(RESOLVE, {"name": name}).first()
         return Pointer(*row) if row else None
 
-    def named(self, digest: str) -> list[Pointer]:
-        """Pointers that stand at a record, by name."""
+    def named(self, *digests: str) -> list[Pointer]:
+        """Pointers that stand at these records."""
         with self.database.read() as connection:
-            return [Pointer(*row) for row in connection.execute(NAMED, {"digest": digest})]
+            found = [connection.execute(NAMED, {"digests": batch}).all() for batch in _batches(digests, BATCH)]
+        return [Pointer(*row) for rows in found for row in rows]
 
-    def pointers(self, prefix: str = "", *, limit: int = 1000) -> list[Pointer]:
-        """Pointers whose names begin so, by name."""
+    def pointers(self, prefix: str = "", *, after: str = "", limit: int = 1000) -> list[Pointer]:
+        """Pointers whose names begin so, by name; only those behind the name `after`."""
+        asked = _range(prefix) | {"after": after, "limit": limit}
         with self.database.read() as connection:
-            return [Pointer(*row) for row in connection.execute(POINTERS, _range(prefix) | {"limit": limit})]
+            return [Pointer(*row) for row in connection.execute(POINTERS, asked)]
 
     def moves(self, name: str) -> list[Move]:
         """All moves of a name, oldest first."""
@@ -308,11 +317,6 @@ def _checked(kind: type[Record], fields: Mapping[str, str]) -> dict[str, str]:
         if name not in kind.index:
             raise unknown(f"index field of {kind.kind}", name, kind.index, param=name, code="unknown_field")
     return dict(fields)
-
-
-def _rows(connection: Connection, kind: str, name: str, value: str, limit: int) -> int:
-    asked = {"kind": kind, "name": name, "value": value, "limit": limit}
-    return int(connection.execute(CAPPED, asked).scalar_one())
 
 
 def _row(item: Record) -> dict[str, str]:

@@ -26,9 +26,11 @@ _pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.
     pointer.c.digest.is_not(None)
 )
 RESOLVE = _pointer.where(pointer.c.name == bindparam("name"))
-NAMED = _pointer.where(pointer.c.digest == _digest).order_by(pointer.c.name)
+NAMED = _pointer.where(pointer.c.digest.in_(bindparam("digests", expanding=True))).order_by(pointer.c.name)
 POINTERS = (
-    _pointer.where(pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"))
+    _pointer.where(
+        pointer.c.name >= bindparam("low"), pointer.c.name < bindparam("high"), pointer.c.name > bindparam("after")
+    )
     .order_by(pointer.c.name)
     .limit(bindparam("limit"))
 )
@@ -52,12 +54,23 @@ MOVE = (
     )
     .returning(pointer.c.seq)
 )
-CAPPED = select(func.count()).select_from(
-    select(literal_column("1"))
-    .where(field.c.kind == bindparam("kind"), field.c.name == bindparam("name"), field.c.value == bindparam("value"))
-    .limit(bindparam("limit"))
-    .subquery()
-)
+
+
+@lru_cache
+def sizes(size: int) -> Select[Any]:
+    """How many records have each of `size` values (parameters n0, v0, n1, …), counted up to `limit`: one row."""
+    return select(*(_counted(i).label(f"c{i}") for i in range(size)))
+
+
+def _counted(i: int) -> Any:
+    rows = select(literal_column("1")).where(_has(field, i)).limit(bindparam("limit")).subquery()
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+def _has(table: Any, i: int) -> Any:
+    return and_(
+        table.c.kind == bindparam("kind"), table.c.name == bindparam(f"n{i}"), table.c.value == bindparam(f"v{i}")
+    )
 
 
 @lru_cache
@@ -68,16 +81,11 @@ def _matching(size: int) -> tuple[Any, Any]:
     tables = [field.alias(f"f{i}") for i in range(size)]
     first, *others = tables
 
-    def has(table: Any, i: int) -> Any:
-        return and_(
-            table.c.kind == bindparam("kind"), table.c.name == bindparam(f"n{i}"), table.c.value == bindparam(f"v{i}")
-        )
-
     looked_up = [
-        exists().where(has(table, i), table.c.seq == first.c.seq).correlate(first)
+        exists().where(_has(table, i), table.c.seq == first.c.seq).correlate(first)
         for i, table in enumerate(others, start=1)
     ]
-    return first.c.seq, and_(has(first, 0), *looked_up)
+    return first.c.seq, and_(_has(first, 0), *looked_up)
 
 
 @lru_cache
