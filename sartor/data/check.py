@@ -295,7 +295,8 @@ def _fine_margins(task: Task, n: int, unit: str, stake: float) -> Iterator[Findi
             yield Finding(
                 "warning",
                 "weak_test",
-                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to pass with a "
+                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to "
+                "pass with a "
                 f"chance of {POWER:.0%}, about {needed:,} {unit} are needed, {needed - n:,} more than there are. "
                 "A clearly better candidate can still pass.",
             )

@@ -48,7 +48,6 @@ class Workbench:
     quarantine: list[dict[str, Any]] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     """One entry a curator, for the datasheet."""
-    warnings: list[str] = field(default_factory=list)
 
     def take(self, curator: str, taken: Sequence[Taken]) -> None:
         """Move rows to quarantine."""
@@ -159,12 +158,6 @@ def _stop_leaks(task: Task, bench: Workbench) -> None:
     if taken:
         counts = dict(sorted(Counter(t.reason for t in taken).items()))
         bench.steps.append({"use": "leaks", "settings": {}, "taken": counts, "put_back": [], "notes": {}})
-    refused = sorted(gone & set(task.data.edits))
-    if refused:
-        bench.warnings.append(
-            f"{len(refused)} rows that an edit puts back stay out, since their copies are test or validation rows: "
-            f"{', '.join(refused[:10])}."
-        )
 
 
 def _most_frequent_reasons(bench: Workbench) -> str:
@@ -176,18 +169,28 @@ def _finish(task: Task, folder: Path, reading: Reading, bench: Workbench, found:
     splits = {split: [row for row in bench.rows if bench.split_of[row.id] == split] for split in SPLITS}
     labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
     snapshot = Snapshot(splits, labels, hierarchy_of(bench.rows, labels, task.data.levels))
-    known = {row.id for row in reading.rows}
-    missing = [edit for edit in task.data.edits if edit not in known]
-    if missing:
-        bench.warnings.append(f"{len(missing)} edits name rows that no source has: {', '.join(missing[:10])}.")
+    warnings = _idle_edits(task.data.edits, reading, bench)
     counts = {split: len(rows) for split, rows in splits.items()} | {"quarantine": len(bench.quarantine)}
-    facts = {**found, "levels": list(task.data.levels), "warnings": list(bench.warnings)}
+    facts = {**found, "levels": list(task.data.levels), "warnings": warnings}
     sheet = make_datasheet(
         task, snapshot, sources=reading.sources, steps=bench.steps, quarantine=bench.quarantine, facts=facts
     )
     write_snapshot(folder, snapshot, bench.quarantine)
     write_json(folder / "datasheet.json", sheet)
     return DatasetDraft(labels, counts, reading.licence, facts)
+
+
+def _idle_edits(edits: Sequence[str], reading: Reading, bench: Workbench) -> list[str]:
+    """Edits that put nothing back: no curator's judgement is in their way, but something harder."""
+    out = {entry["id"]: entry for entry in bench.quarantine}
+    known = {row.id for row in reading.rows}
+    said = [f"The edit of row {edit} has no effect: no source has it." for edit in edits if edit not in known]
+    return said + [
+        f"The edit of row {edit} has no effect, it stays out: {out[edit]['reason']} {out[edit]['detail']}".rstrip()
+        + "."
+        for edit in edits
+        if edit in out
+    ]
 
 
 def hierarchy_of(rows: Sequence[Row], labels: Sequence[str], levels: tuple[str, ...]) -> Hierarchy:

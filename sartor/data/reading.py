@@ -7,9 +7,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,29 +57,23 @@ def read_sources(task: Task, base_dir: Path, progress: Progress = silent) -> Rea
     Raises:
         AskError: a file cannot be read, or a column that the task names is not there; the message lists those that are.
     """
+    columns = _Columns.of(task)
     rows: list[Row] = []
     given: dict[str, str] = {}
     facts: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
     for pick in task.data.sources:
         source, params = open_source(pick, base_dir)
-        name = title(pick)
-        records = _records(source, params, name, progress)
-        _need_columns(task, pick, name, records)
-        for number, record in enumerate(records, start=1):
-            row = _row(task, pick, name, record, seen)
-            rows.append(row)
+        name, before = title(pick), len(rows)
+        there: dict[str, None] = {}
+        for number, record in enumerate(_records(source, params, name, progress), start=1):
+            there.update(dict.fromkeys(record))
+            rows.append(_row(task, pick, record, columns, seen))
             if (split := _given_split(task, pick, record, f"{name}, row {number}")) is not None:
-                given[row.id] = split
-        facts.append(
-            {
-                "title": name,
-                "use": pick.use,
-                "licence": pick.licence or "unstated",
-                "split": pick.split,
-                "rows": len(records),
-            }
-        )
+                given[rows[-1].id] = split
+        _need_columns(task, pick, there)
+        fact = {"title": name, "use": pick.use, "licence": pick.licence or "unstated", "split": pick.split}
+        facts.append({**fact, "rows": len(rows) - before})
     return Reading(rows, given, facts, Licence.of(*(p.licence for p in task.data.sources)))
 
 
@@ -90,32 +83,50 @@ def title(pick: SourcePick) -> str:
     return f"{pick.use}:{Path(str(place)).name}" if place else pick.use
 
 
-def _records(source: Plugin, params: Settings, name: str, progress: Progress) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = []
+def _records(source: Plugin, params: Settings, name: str, progress: Progress) -> Iterator[dict[str, Any]]:
+    number = 0
     with boundary(source.shelf, source.name):
-        for record in source(params):
+        for number, record in enumerate(source(params), start=1):
             if not isinstance(record, Mapping):
                 raise TypeError(f"a source must yield one mapping of columns a row, not {type(record).__name__}")
-            records.append(dict(record))
-            if len(records) % STEP == 0:
-                progress(f"read {name}", len(records), 0)
-    if not records:
+            if number % STEP == 0:
+                progress(f"read {name}", number, 0)
+            yield dict(record)
+    if number == 0:
         raise AskError(
             f"Reading {name} gave no rows: there is a header at most. Add rows, or leave this source out.",
             code="no_rows",
         )
-    progress(f"read {name}", len(records), len(records))
-    return records
+    progress(f"read {name}", number, number)
 
 
-def _need_columns(task: Task, pick: SourcePick, name: str, records: list[dict[str, Any]]) -> None:
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that a task names, by what they are for."""
+
+    inputs: tuple[str, ...]
+    special: frozenset[str]
+    """Columns with a field of their own in a row; all others are kept as extra, and so are slices and levels."""
+
+    @classmethod
+    def of(cls, task: Task) -> "_Columns":
+        data = task.data
+        inputs = tuple(dict.fromkeys((*task.input.columns, *re.findall(r"\{(\w+)\}", task.input.template))))
+        if data.label in inputs:
+            raise AskError(
+                f"The label column '{data.label}' is also an input column: the model would be told the answer. "
+                "Take it out of input.columns and input.template.",
+                code="label_in_input",
+                param="input.columns",
+            )
+        special = {*inputs, data.label, data.group, data.time} - {None, *data.slices, *data.levels}
+        return cls(inputs, frozenset(name for name in special if name))
+
+
+def _need_columns(task: Task, pick: SourcePick, there: Mapping[str, None]) -> None:
     """Every column that the task names must stand in at least one row of each source."""
-    there: dict[str, None] = {}
-    for record in records:
-        there.update(dict.fromkeys(record))
     data = task.data
-    wanted = dict.fromkeys(_input_columns(task.input.columns, task.input.template), "input.columns")
-    wanted |= {data.label: "data.label"}
+    wanted = dict.fromkeys(_Columns.of(task).inputs, "input.columns") | {data.label: "data.label"}
     wanted |= {data.group: "data.group"} if data.group else {}
     wanted |= {data.time: "data.time"} if data.time else {}
     wanted |= dict.fromkeys(data.levels, "data.levels")
@@ -126,36 +137,42 @@ def _need_columns(task: Task, pick: SourcePick, name: str, records: list[dict[st
             near = nearest(column, there)
             hint = f" Did you mean '{near}'?" if near else ""
             raise AskError(
-                f"The task names the column '{column}' in {param}, but {name} has no such column.{hint} "
+                f"The task names the column '{column}' in {param}, but {title(pick)} has no such column.{hint} "
                 f"It has: {', '.join(list(there)[:30])}.",
                 code="missing_column",
                 param=param,
             )
 
 
-@cache
-def _input_columns(columns: tuple[str, ...], template: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*columns, *re.findall(r"\{(\w+)\}", template))))
-
-
 def as_text(value: Any) -> str | None:
     """A cell as text; None for an empty one. Lists and objects become JSON."""
     if isinstance(value, str):
-        return value or None
+        return _sound(value) or None
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return _sound(json.dumps(value, ensure_ascii=False, default=str))
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _row(task: Task, pick: SourcePick, name: str, record: dict[str, Any], seen: Counter[str]) -> Row:
+def _sound(text: str) -> str:
+    """The text with halves of surrogate pairs, which JSON can say but no file can hold, joined or replaced."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _row(task: Task, pick: SourcePick, record: Mapping[str, Any], columns: _Columns, seen: Counter[str]) -> Row:
     data = task.data
-    cells = {column: text for column, value in record.items() if (text := as_text(value)) is not None}
-    inputs = {c: cells.pop(c, "") for c in _input_columns(task.input.columns, task.input.template)}
-    label = (cells.pop(data.label, None) or "").strip() or None
+    cells = {_sound(name): text for name, value in record.items() if (text := as_text(value)) is not None}
+    inputs = {name: cells.get(name, "") for name in columns.inputs}
+    label = cells.get(data.label, "").strip() or None
     named = digest([pick.use, pick.split or "", inputs, label])[:16]
     seen[named] += 1
     return Row(
@@ -163,10 +180,10 @@ def _row(task: Task, pick: SourcePick, name: str, record: dict[str, Any], seen: 
         text=task.input.render(inputs),
         label=label,
         inputs=inputs,
-        group=cells.pop(data.group, None) if data.group else None,
-        time=cells.pop(data.time, None) if data.time else None,
-        source=name,
-        extra=cells,
+        group=cells.get(data.group) if data.group else None,
+        time=cells.get(data.time) if data.time else None,
+        source=title(pick),
+        extra={name: text for name, text in cells.items() if name not in columns.special},
     )
 
 

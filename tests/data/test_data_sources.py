@@ -327,3 +327,27 @@ def test_titles_hold_no_path_and_no_password() -> None:
 
     assert title(SourcePick.model_validate({"use": "csv", "path": "/home/me/rows.csv"})) == "csv:rows.csv"
     assert title(SourcePick.model_validate({"use": "sql", "url": "postgresql://u:pw@h/d", "query": "select"})) == "sql"
+
+
+def test_the_label_may_not_be_an_input(tmp_path: Path) -> None:
+    write(tmp_path, "rows.csv", "text,label\na,b\n")
+    made = Task.model_validate({**task().model_dump(exclude={"input"}), "input": {"template": "{text} {label}"}})
+    with pytest.raises(AskError, match=r"'label' is also an input column: the model would be told the answer"):
+        read_sources(made, tmp_path)
+
+
+def test_slices_and_levels_stay_among_the_other_columns(tmp_path: Path) -> None:
+    write(tmp_path, "rows.csv", "text,label,team\na,b,c\n")
+    (row,) = read_sources(task(group="team", slices=["team", "text"]), tmp_path).rows
+    assert (row.group, row.extra) == ("c", {"team": "c", "text": "a"})
+
+
+def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
+    write(tmp_path, "rows.jsonl", '{"text": "a \\ud83d", "label": "x", "k\\udc00": ["\\ud83d\\ude00"]}\n')
+    (row,) = read_sources(task(sources=[{"use": "jsonl", "path": "rows.jsonl"}]), tmp_path).rows
+    assert (row.text, row.extra) == ("a \ufffd", {"k\ufffd": '["\U0001f600"]'})
+
+
+def test_long_cells_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "rows.csv", "text,label\n" + "w" * 500_000 + ",x\n")
+    assert len(str(read("csv", tmp_path, path="rows.csv")[0]["text"])) == 500_000

@@ -4,7 +4,7 @@ Knows nothing of texts and labels: it yields every column as a string.
 """
 
 from collections.abc import Iterator
-from csv import Error, reader
+from csv import Error, field_size_limit, reader
 from pathlib import Path
 
 from pydantic import Field
@@ -24,6 +24,10 @@ class Params(Settings):
     delimiter: str = Field(default=",", min_length=1, max_length=1)
 
 
+LONGEST = 1 << 26
+"""Characters in a cell. The standard library's 131,072 refuse honest documents; some limit catches a lost quote."""
+
+
 @plugin
 def csv(params: Params) -> Iterator[dict[str, str]]:
     """Yield one dict a row.
@@ -31,6 +35,7 @@ def csv(params: Params) -> Iterator[dict[str, str]]:
     Raises:
         AskError: no file, wrong encoding, a doubled or empty column name, a row longer or shorter than the header.
     """
+    field_size_limit(max(field_size_limit(), LONGEST))
     lines = reader(text_lines(params.path, params.encoding), delimiter=params.delimiter, strict=True)
     try:
         header = _header(next(lines, []), params)
