@@ -17,7 +17,7 @@ from sartor.evaluation.terms import Terms
 LEAST = 5
 """Rows below which a slice is left out: nothing can be said about it."""
 MOST = 50
-"""Values of one column that are looked at, the most frequent ones; labels are all looked at."""
+"""Values of a column that are looked at, the most frequent ones; labels and their classes are all looked at."""
 OUTSIDE = "(out of scope)"
 NO_ANSWER = "(no answer)"
 
@@ -31,6 +31,8 @@ class Cut:
     """(values,) what stands in the column."""
     codes: Ints
     """(rows,) position of each row's value in `names`."""
+    most: int | None = None
+    """How many values are looked at, the most frequent ones; None: all."""
 
     def count(self) -> Ints:
         """(values,) rows of each value."""
@@ -42,9 +44,9 @@ class Cut:
         return sums
 
     def kept(self) -> Ints:
-        """Positions of the values that have rows enough, in order; of a named column only the most frequent."""
+        """Positions of the values that are looked at, in order."""
         count = self.count()
-        ranked = np.argsort(-count, kind="stable")[: None if self.column == "label" else MOST]
+        ranked = np.argsort(-count, kind="stable")[: self.most]
         return np.sort(ranked[count[ranked] >= LEAST])
 
 
@@ -57,9 +59,9 @@ def cuts(answers: Answers, terms: Terms) -> Iterator[Cut]:
         classes = np.array([*(parents[label][depth] for label in terms.labels), OUTSIDE], dtype=np.str_)
         yield _cut(level, classes[answers.true])
     for column, values in answers.slices.items():
-        yield _cut(column, values)
+        yield _cut(column, values, MOST)
 
 
-def _cut(column: str, values: npt.NDArray[np.str_]) -> Cut:
+def _cut(column: str, values: npt.NDArray[np.str_], most: int | None = None) -> Cut:
     names, codes = np.unique(values, return_inverse=True)
-    return Cut(column, names, codes)
+    return Cut(column, names, codes, most)

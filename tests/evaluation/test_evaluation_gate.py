@@ -115,21 +115,21 @@ def test_a_promising_difference_on_few_rows_asks_for_the_rows_that_settle_it(evi
 def test_equals_are_shipped_hardly_ever(evidence):
     """A/A: two subjects of one quality. The gate's promise is 2.5 % wrong releases."""
     verdicts = []
-    for seed in range(120):
+    for seed in range(80):
         made, reports, answers = evidence(0.85, 0.85, 0.4, rows=300, seed=seed)
         terms = replace(made.terms, draws=200)
         verdicts.append(judge(case_from(made.task, terms, reports, answers, looks=1)).verdict)
-    assert verdicts.count("ship") / 120 <= 0.06
-    assert verdicts.count("hold") / 120 >= 0.6
+    assert verdicts.count("ship") / 80 <= 0.0625
+    assert verdicts.count("hold") / 80 >= 0.6
 
 
 def test_what_is_better_ships_nearly_always(evidence):
     verdicts = []
-    for seed in range(60):
+    for seed in range(40):
         made, reports, answers = evidence(0.93, 0.83, 0.6, rows=500, seed=seed)
         terms = replace(made.terms, draws=200)
         verdicts.append(judge(case_from(made.task, terms, reports, answers, looks=1)).verdict)
-    assert verdicts.count("ship") / 60 >= 0.85
+    assert verdicts.count("ship") / 40 >= 0.85
 
 
 def test_a_margin_lets_an_equal_through(evidence):

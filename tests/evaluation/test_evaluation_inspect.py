@@ -62,6 +62,16 @@ def test_a_slice_that_errs_more_is_found_and_named_first(world):
     assert {s["column"] for s in found.slices} == {"label", "chapter", "site"}
 
 
+def test_a_column_of_many_values_is_looked_at_by_its_most_frequent_ones(world):
+    made = world(2000)
+    many = np.array([f"v{i % 90:02}" if i < 1800 else "common" for i in range(2000)])
+    rare = np.array([f"v{i // 4}" for i in range(2000)])
+    answers = replace(made.plain(0.9, 1), slices={"many": many, "rare": rare})
+    found = [s for s in inspect(answers, made.terms, metrics=()).slices if s["column"] in ("many", "rare")]
+    assert len(found) == 50
+    assert {"column": "many", "value": "common", "n": 200}.items() <= max(found, key=lambda s: s["n"]).items()
+
+
 def test_slices_are_rarely_called_worse_for_nothing(world):
     """Holm keeps the chance of even one false alarm among all slices under the level of 2.5 %."""
     made = world(600)
