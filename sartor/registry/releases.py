@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError, RefusedError
 from sartor.core.records import Decision
-from sartor.registry.variants import LIVE, PREVIOUS, RETIRED, _version_of, check_task
+from sartor.registry.variants import LIVE, PREVIOUS, RETIRED, check_task, is_registered
 from sartor.store.ledger import Change, Ledger
 
 
@@ -117,7 +117,7 @@ def _begin(ledger: Ledger, decision: Decision, verb: str) -> Standing:
 
 
 def _check_registered(ledger: Ledger, decision: Decision) -> None:
-    if _version_of(ledger, decision.task, decision.candidate) is None:
+    if not is_registered(ledger, decision.task, decision.candidate):
         raise NotFoundError(
             f"{decision.candidate[:12]} is no registered variant of '{decision.task}'. Register it first.",
             code="not_registered",
@@ -137,9 +137,8 @@ def _move(
     previous: str | None,
     retired: str | None = None,
 ) -> Standing:
-    """Record the decision, then move the names that change, together, from where the caller saw them."""
-    digest = ledger.put(decision)
+    """Record the decision and move the names that change from where the caller saw them, in one transaction."""
     wanted = {LIVE: (stands.live, live), PREVIOUS: (stands.previous, previous), RETIRED: (stands.retired, retired)}
     changes = [Change(decision.task + end, to, at) for end, (at, to) in wanted.items() if at != to]
-    ledger.move_many(changes, decision=digest)
+    ledger.move_many(changes, decision=decision.digest, items=[decision])
     return Standing(decision.task, live, previous, retired)

@@ -4,8 +4,10 @@ Knows nothing of what is live (`releases`), of files, or of how variants are mad
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 
 from sartor.core.errors import AskError, ConflictError, unknown
 from sartor.core.records import Variant
@@ -38,50 +40,41 @@ def register(ledger: Ledger, variant: Variant) -> Version:
 
 
 def register_many(ledger: Ledger, variants: Sequence[Variant]) -> list[Version]:
-    """Take variants into stock together, in their order; parallel registrations get different numbers."""
-    for variant in variants:
-        check_task(variant.task)
-    ledger.put_many(variants)
-    tasks = dict.fromkeys(variant.task for variant in variants)
-    found = {
-        (task, version.digest): version
-        for task in tasks
-        for version in _number(ledger, task, list(dict.fromkeys(v.digest for v in variants if v.task == task)))
-    }
-    return [found[variant.task, variant.digest] for variant in variants]
+    """Take variants into stock together, all or none, in their order; the same variant always gets the same version.
 
-
-def _number(ledger: Ledger, task: str, digests: Sequence[str]) -> list[Version]:
-    """Versions of one task for digests that are in the ledger.
-
-    Numbers are taken by compare-and-set on names that stand nowhere yet. Who loses a race looks again; each loss
-    means that somebody else has won, so this ends.
+    Numbers are taken by compare-and-set on names that stand nowhere yet, in the transaction that stores the variants:
+    parallel registrations get different numbers. Who loses a race looks again; each loss means that somebody else
+    has won, so this ends.
     """
-    number = 1
-    while True:
-        have = {digest: version for digest in digests if (version := _version_of(ledger, task, digest))}
-        fresh = [digest for digest in digests if digest not in have]
-        number = _first_free(ledger, task, number) if fresh else number
-        have |= {digest: Version(n, f"{task}@v{n}", digest) for n, digest in enumerate(fresh, start=number)}
-        changes = [Change(have[digest].name, digest, None) for digest in fresh]
-        try:
-            if changes:
-                ledger.move_many(changes, decision="")
-        except ConflictError:
-            continue
-        return [have[digest] for digest in digests]
+    stock = {(check_task(variant.task), variant.digest): variant for variant in variants}
+    while fresh := [key for key in stock if key not in (have := _versions_of(ledger, stock))]:
+        changes = [Change(version.name, version.digest, None) for version in _next_versions(ledger, fresh)]
+        with suppress(ConflictError):
+            ledger.move_many(changes, decision="", items=[stock[key] for key in fresh])
+    return [have[variant.task, variant.digest] for variant in variants]
 
 
-def _version_of(ledger: Ledger, task: str, digest: str) -> Version | None:
-    found = [v for pointer in ledger.named(digest) if (v := as_version(pointer)) and _task_of(v.name) == task]
-    return min(found, default=None)
+Key = tuple[str, str]
+"""Task and digest: one variant may be in the stock of several tasks."""
 
 
-def _first_free(ledger: Ledger, task: str, low: int) -> int:
-    """The first number that no version has, none below `low` being free: there are no holes, so bisection finds it."""
-    if ledger.resolve(f"{task}@v{low}") is None:
-        return low
-    high = low * 2
+def _versions_of(ledger: Ledger, keys: Collection[Key]) -> dict[Key, Version]:
+    """The versions of those that have one."""
+    pointers = ledger.named(*(digest for _, digest in keys))
+    versions = [version for pointer in pointers if (version := as_version(pointer))]
+    return {(task_of(version.name), version.digest): version for version in versions}
+
+
+def _next_versions(ledger: Ledger, keys: Sequence[Key]) -> list[Version]:
+    """The numbers that come next in each task."""
+    free = {task: count(_first_free(ledger, task)) for task in {task for task, _ in keys}}
+    numbered = [(task, next(free[task]), digest) for task, digest in keys]
+    return [Version(number, f"{task}@v{number}", digest) for task, number, digest in numbered]
+
+
+def _first_free(ledger: Ledger, task: str) -> int:
+    """The first number that no version has: there are no holes, so bisection finds it."""
+    low, high = 0, 1
     while ledger.resolve(f"{task}@v{high}"):
         low, high = high, high * 2
     while high - low > 1:
@@ -130,7 +123,21 @@ def _beginning(pointers: Sequence[Pointer], digest: str) -> list[Pointer]:
 
 def task_names(ledger: Ledger) -> list[str]:
     """Every task that has a variant in stock, live, or retired; by name."""
-    return sorted({_task_of(pointer.name) for pointer in ledger.pointers(limit=1_000_000)})
+    return list(_task_names(ledger))
+
+
+def _task_names(ledger: Ledger) -> Iterator[str]:
+    """Leap from the first name of a task to the first of the next, however many versions lie between."""
+    behind = ""
+    while found := ledger.pointers(after=behind, limit=1):
+        task = task_of(found[0].name)
+        yield task
+        behind = f"{task}@\U0010ffff"
+
+
+def is_registered(ledger: Ledger, task: str, digest: str) -> bool:
+    """Whether the variant is in the stock of the task."""
+    return bool(_versions_of(ledger, [(task, digest)]))
 
 
 def is_retired(ledger: Ledger, task: str) -> bool:
@@ -162,5 +169,6 @@ def check_task(task: str) -> str:
     return task
 
 
-def _task_of(name: str) -> str:
+def task_of(name: str) -> str:
+    """The task that a pointer's name belongs to."""
     return name.partition("@")[0]

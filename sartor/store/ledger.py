@@ -5,6 +5,7 @@ Knows nothing of files, nor of what records mean beyond their `index` fields and
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -393,10 +394,4 @@ def _conflict(change: Change, stands: str | None) -> ConflictError:
 
 
 def _inserter(dialect: str) -> Any:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert

@@ -136,6 +136,16 @@ def test_several_pointers_move_together_or_not_at_all(ledger: Ledger, make: Make
     assert [m.decision for m in ledger.moves("t@live")] == ["release", "rollback"]
 
 
+def test_records_are_stored_if_their_pointers_move_and_else_not(ledger: Ledger, make: Make) -> None:
+    one, two = make(1), make(2)
+    ledger.move_many([Change("t@live", one.digest, None)], decision="in", items=[one])
+    assert ledger.get(ledger.resolve("t@live").digest) == one
+    with pytest.raises(ConflictError):
+        ledger.move_many([Change("t@live", two.digest, None)], decision="late", items=[two])
+    with pytest.raises(NotFoundError):
+        ledger.get(two.digest)
+
+
 def test_many_new_names_are_set_together_or_not_at_all(ledger: Ledger, make: Make) -> None:
     digests = ledger.put_many(make(n) for n in range(1200))
     changes = [Change(f"t@v{n}", digest, None) for n, digest in enumerate(digests)]
@@ -163,6 +173,7 @@ def test_the_names_of_a_record_are_found(ledger: Ledger, make: Make) -> None:
     assert [p.name for p in ledger.named(one)] == ["t@live", "t@v1"]
     ledger.point("t@live", two, expected=one, decision="")
     assert [p.name for p in ledger.named(one)] == ["t@v1"]
+    assert sorted(p.name for p in ledger.named(one, two, "1" * 64)) == ["t@live", "t@v1", "t@v2"]
     assert ledger.named("0" * 64) == []
 
 
@@ -188,6 +199,7 @@ def test_pointers_are_listed_by_prefix(ledger: Ledger, make: Make) -> None:
     assert [p.name for p in ledger.pointers("a%")] == ["a%@v1"]
     assert [p.name for p in ledger.pointers("a_")] == ["a_b@v1"]
     assert len(ledger.pointers("a", limit=2)) == 2
+    assert [p.name for p in ledger.pointers("a", after="a@live")] == ["a@v1", "a_b@v1", "ab@v1"]
 
 
 def test_of_two_writers_on_one_pointer_one_wins(opener: Opener, make: Make) -> None:
