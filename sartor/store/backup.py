@@ -46,7 +46,9 @@ def backup(store: Store, target: Path, *, progress: Progress = silent) -> Copied
         StoreError: the disk is full or the store cannot be read; nothing is left behind.
     """
     if target.exists():
-        raise AskError(f"{target} is there already: a backup goes into a new folder. Name another.", code="target_exists")
+        raise AskError(
+            f"{target} is there already: a backup goes into a new folder. Name another.", code="target_exists"
+        )
     part = target.with_name(f"{target.name}.part")
     try:
         with writing(target):
@@ -158,7 +160,8 @@ def _manifest(source: Path) -> dict[str, Any]:
         (manifest,) = _read(source / "manifest.json")
     except (OSError, ValueError) as error:
         raise AskError(
-            f"{source} holds no backup: its manifest.json is missing or no JSON. Name a folder that 'sartor backup' wrote.",
+            f"{source} holds no backup: its manifest.json is missing or no JSON. Name a folder that 'sartor backup' "
+            "wrote.",
             code="no_backup",
         ) from error
     if manifest.get("format") != FORMAT:

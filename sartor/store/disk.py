@@ -70,11 +70,10 @@ class Disk:
             if not (target.exists() and self.sound(target, digest)):
                 draft.chmod(0o400)
                 sync(draft)
-                if not target.parent.exists():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    sync(target.parent.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 draft.replace(target)
-                sync(target.parent)
+            sync(target.parent)  # also for a file that is there: whoever put it there may not have come so far
+            sync(target.parent.parent)
             os.utime(target)  # young again: what is about to be referred to is not swept
             self._verified[digest, _seen(target)] = None
 

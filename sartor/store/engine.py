@@ -161,11 +161,12 @@ def open_url(url: str, *, read_only: bool = False) -> Database:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise AskError("The ledger URL (SARTOR_LEDGER_URL) is no database URL. Give postgresql+psycopg://user@host/database, or "
+        raise AskError(
+            "The ledger URL (SARTOR_LEDGER_URL) is no database URL. Give postgresql+psycopg://user@host/database, or "
             "nothing for SQLite in the store's folder.",
             param="ledger_url",
             code="bad_setting",
-       ) from error
+        ) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         return open_sqlite(Path(parsed.database), read_only=read_only)
     if parsed.drivername != "postgresql+psycopg":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.records import Artifact
-from sartor.store.disk import writing
+from sartor.store.disk import sync, writing
 from sartor.store.engine import open_sqlite, open_url
 from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up
@@ -90,9 +90,7 @@ def open_store(
         StoreError: the folder cannot be made or written, or a newer Sartor wrote it.
     """
     if not read_only:
-        with writing(root):
-            root.mkdir(parents=True, exist_ok=True)
-            (root / "temp").mkdir(mode=0o700, exist_ok=True)
+        _make(root)
     opened = (
         open_url(ledger_url, read_only=read_only) if ledger_url else open_sqlite(root / LEDGER, read_only=read_only)
     )
@@ -105,3 +103,12 @@ def open_store(
         opened.close()
         raise
     return Store(root, Ledger(opened), vault, caches / "temp", caches / "laid", scratch)
+
+
+def _make(root: Path) -> None:
+    with writing(root):
+        (root / "vault" / "sha256").mkdir(parents=True, exist_ok=True)
+        if not (root / "temp").exists():
+            (root / "temp").mkdir(mode=0o700, exist_ok=True)
+            for folder in (root / "vault", root, root.parent):  # what is put into them must not lose its folder
+                sync(folder)
