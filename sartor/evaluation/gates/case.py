@@ -7,6 +7,7 @@ out again and are taken as they were sealed. Knows no store and passes no judgem
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeVar
 
 from sartor.core.licence import Licence
@@ -127,11 +128,12 @@ class _Desk:
         if role not in self.answers:
             return None
         costs = (self.overhead("candidate"), self.overhead(role))
-        return compare(self.decided("candidate"), self.decided(role), self.terms, gate=self.task.gate, overheads=costs)
+        return compare(self.decided["candidate"], self.decided[role], self.terms, gate=self.task.gate, overheads=costs)
 
-    def decided(self, role: str) -> Answers:
+    @cached_property
+    def decided(self) -> Mapping[str, Answers]:
         """The answers as these terms would have them."""
-        return self.answers[role].redecide(self.terms.matrix, self.terms.target)
+        return {role: given.redecide(self.terms.matrix, self.terms.target) for role, given in self.answers.items()}
 
     def overhead(self, role: str) -> float:
         """Measured money per request: serving, and waiting at its price; none for what was not run here."""
@@ -140,7 +142,7 @@ class _Desk:
         return float(measured.get("unit_cost") or 0.0) + waiting
 
     def metrics(self) -> Mapping[str, Metric]:
-        found = inspect(self.decided("candidate"), self.terms, metrics=GATED)
+        found = inspect(self.decided["candidate"], self.terms, metrics=GATED)
         self.errors.extend(found.facts["errors"])
         return found.metrics
 
