@@ -25,6 +25,8 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 DISCORDANCE = 0.10
 """Share of rows on which two good models are assumed to differ in being right; the true one is known only after."""
 POWER = 0.80
+FEW = 3
+"""Training rows of a label below which there is not one for every fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,12 @@ def _rows_per_label(snapshot: Snapshot) -> Iterator[Finding]:
         )
         return
     train = Counter(row.label for row in snapshot.splits["train"])
-    few = [label for label in snapshot.labels if train[label] == 1]
+    few = [label for label in snapshot.labels if 0 < train[label] < FEW]
     if few:
         yield Finding(
             "warning",
-            "label_with_one_row",
-            f"{_listed(few)}: a single training row each. Nothing can be chosen or calibrated for them. "
+            "label_with_few_rows",
+            f"{_listed(few)}: fewer than {FEW} training rows each. Nothing can be chosen or calibrated for them. "
             "Add rows, merge labels, or use the curator rare_labels.",
         )
     for split in ("validation", "test"):

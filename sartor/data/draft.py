@@ -16,8 +16,8 @@ from typing import Any
 
 from sartor.core.errors import AskError
 from sartor.core.shelf import Plugin
+from sartor.data.files import TRIED, existing
 from sartor.data.reading import SOURCES, as_text
-from sartor.data.sources._files import TRIED, existing
 
 READ = 20_000
 """Rows that a guess looks at."""

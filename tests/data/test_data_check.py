@@ -107,7 +107,7 @@ def test_few_rows_of_a_label_and_labels_never_tested() -> None:
         {**data.splits, "train": [*data.splits["train"], Row("x", "x", "weather")]}, (*data.labels, "weather")
     )
     said = found(task(), lone)
-    assert "'weather': a single training row" in said["label_with_one_row"].says
+    assert "'weather': fewer than 3 training rows" in said["label_with_few_rows"].says
     assert said["label_without_test_rows"].level == "warning"
 
 

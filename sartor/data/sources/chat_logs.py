@@ -12,8 +12,7 @@ from typing import Any
 from sartor.core.errors import AskError
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.data.sources._files import text_lines
-from sartor.data.sources.jsonl import parsed
+from sartor.data.tables import json_lines
 
 
 class Params(Settings):
@@ -31,9 +30,8 @@ def chat_logs(params: Params) -> Iterator[dict[str, Any]]:
     Raises:
         AskError: no file, wrong encoding, a line that is no JSON object or holds no messages.
     """
-    for number, line in enumerate(text_lines(params.path, params.encoding), start=1):
-        if line.strip():
-            yield _row(parsed(line, number, params.path), f"{params.path} failed at line {number}")
+    for number, entry in json_lines(params.path, encoding=params.encoding):
+        yield _row(entry, f"{params.path} failed at line {number}")
 
 
 def _row(entry: dict[str, Any], where: str) -> dict[str, Any]:

@@ -11,12 +11,7 @@ from typing import Any
 from sartor.core.errors import AskError, missing_extra, unknown
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.data.sources.csv import Params as CsvParams
-from sartor.data.sources.csv import csv
-from sartor.data.sources.jsonl import Params as JsonlParams
-from sartor.data.sources.jsonl import jsonl
-from sartor.data.sources.parquet import Params as ParquetParams
-from sartor.data.sources.parquet import parquet
+from sartor.data.tables import csv_rows, json_lines, parquet_rows
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -42,10 +37,10 @@ def package(params: Params) -> Iterator[dict[str, Any]]:
     """
     path = _find(params)
     if path.suffix == ".parquet":
-        return parquet(ParquetParams(path=path))
+        return parquet_rows(path)
     if path.suffix == ".jsonl":
-        return jsonl(JsonlParams(path=path, encoding=params.encoding))
-    return csv(CsvParams(path=path, encoding=params.encoding, delimiter="\t" if path.suffix == ".tsv" else ","))
+        return (record for _, record in json_lines(path, encoding=params.encoding))
+    return csv_rows(path, encoding=params.encoding, delimiter="\t" if path.suffix == ".tsv" else ",")
 
 
 def _find(params: Params) -> Path:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.data.sources._files import existing
+from sartor.data.tables import parquet_rows
 
 
 class Params(Settings):
@@ -22,22 +21,5 @@ class Params(Settings):
 
 @plugin
 def parquet(params: Params) -> Iterator[dict[str, Any]]:
-    """Yield one dict a row.
-
-    Raises:
-        AskError: no file, an empty one, or one that is no Parquet.
-    """
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    existing(params.path)
-    try:
-        with ParquetFile(params.path) as file:
-            for batch in file.iter_batches(batch_size=8192):
-                yield from batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise AskError(
-            f"Reading {params.path} as Parquet failed: {str(error).rstrip('.')}. If it is text, use 'csv' or 'jsonl'; "
-            "if it was cut off while being copied, copy it again.",
-            code="bad_parquet",
-        ) from error
+    """Yield one dict a row; raises what `parquet_rows` raises."""
+    return parquet_rows(params.path)

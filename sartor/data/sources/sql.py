@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sartor.core.errors import AskError, UpstreamError
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.data.sources._files import existing
+from sartor.data.files import existing
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

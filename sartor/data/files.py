@@ -1,4 +1,4 @@
-"""Opening files for sources, with errors that say what is wrong and where. Not a source itself."""
+"""Opening files for sources, with errors that say what is wrong and where. Knows no format."""
 
 import codecs
 from collections.abc import Iterator
