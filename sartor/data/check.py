@@ -261,9 +261,8 @@ def _power(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
     n = len(groups) if groups else len(test)
     unit = "test groups" if groups else "test rows"
     if not test:
-        yield Finding(
-            "error", "no_test_rows", "There is no test row, so nothing can be shown. Set data.split.test above 0."
-        )
+        says = "There is no test row, so nothing can be shown. Set data.split.test above 0, for rows of an open split."
+        yield Finding("error", "no_test_rows", says)
         return
     if len(test) < gate.min_rows:
         yield Finding(

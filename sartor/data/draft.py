@@ -113,7 +113,7 @@ def suggest(path: Path) -> Suggestion:
         text=(text,),
         label=label,
         labels=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
-        group=next((n for n in rest if _named(n, GROUP_NAMES) and _repeats(rest[n])), None),
+        group=next((n for n in rest if _named(n, GROUP_NAMES) and _groups(rest[n])), None),
         time=time,
         split=split,
         levels=_levels(left[label], rest),
@@ -245,9 +245,10 @@ def _are_times(cells: Sequence[str | None]) -> bool:
         return False
 
 
-def _repeats(cells: Sequence[str | None]) -> bool:
+def _groups(cells: Sequence[str | None]) -> bool:
+    """Whether values repeat as those of a group do: some of them twice, yet many different ones."""
     filled = _filled(cells)
-    return 1 < len(set(filled)) < len(filled)
+    return min(20, len(filled) / 10) <= len(set(filled)) < len(filled)
 
 
 def _best_text(columns: Columns) -> str | None:

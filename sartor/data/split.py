@@ -40,9 +40,9 @@ def split_rows(rows: Sequence[Row], given: Mapping[str, str], spec: SplitSpec, s
         "validation": spec.validation if lends else 0.0,
     }
     for unit, split in _divide(_units(carved), shares, spec, seed):
-        for row in unit:
-            # A row that its source calls training may become validation, never test.
-            splits[row.id] = "train" if split == "test" and given.get(row.id) == "train" else split
+        # What a source calls training may become validation, never test; its unit stays with it.
+        held = split == "test" and any(given.get(row.id) == "train" for row in unit)
+        splits |= {row.id: "train" if held else split for row in unit}
     return splits
 
 

@@ -134,3 +134,9 @@ def test_what_cannot_be_drafted_says_why(tmp_path: Path) -> None:
     write_csv(tmp_path / "d.csv", ["n", "m"], [[i, i] for i in range(9)])
     with pytest.raises(AskError, match="no column looks like a text"):
         suggest(tmp_path / "d.csv")
+
+
+def test_a_column_with_few_values_is_no_group(tmp_path: Path) -> None:
+    rows = [[f"text {i} of some length", f"l{i % 4}", ["private", "business"][i % 2], f"u{i % 50}"] for i in range(300)]
+    path = write_csv(tmp_path / "a.csv", ["text", "label", "account_kind", "user"], rows)
+    assert suggest(path).group == "user"

@@ -123,3 +123,10 @@ def test_rows_called_training_never_become_test() -> None:
     splits = split_rows(rows, {str(i): "train" for i in range(100)}, SPEC, 0)
     assert "test" not in {splits[str(i)] for i in range(100)}
     assert "test" in {splits[str(i)] for i in range(100, 200)}
+
+
+def test_a_free_row_with_the_text_of_a_training_row_stays_beside_it() -> None:
+    called = rows_of(100)
+    free = [Row(id=f"f{i}", text=f"TEXT {i}", label=f"l{i % 5}") for i in range(100)]
+    splits = split_rows([*called, *free], {row.id: "train" for row in called}, SPEC, 0)
+    assert all(splits[str(i)] == splits[f"f{i}"] for i in range(100))

@@ -1,7 +1,7 @@
 """Find personal data in texts and other columns; report, redact, or take the rows out.
 
-Put it right after `normalise`: what an earlier curator takes out goes to quarantine unredacted. With `drop` and
-`redact`, nothing that was found is kept anywhere in the data set, and the datasheet holds counts only.
+Put it right after `normalise`: what was taken out before it stands in quarantine as it came. Of the rows that it sees,
+`drop` and `redact` leave nothing that was found in any column, and the datasheet holds counts only.
 """
 
 from collections import Counter
