@@ -52,6 +52,7 @@ def backup(store: Store, target: Path, *, progress: Progress = silent) -> Copied
     part = target.with_name(f"{target.name}.part")
     try:
         with writing(target):
+            shutil.rmtree(part, ignore_errors=True)  # of a backup that was killed
             part.mkdir(parents=True)
             copied = _copy(store, part, progress)
             sync(part)

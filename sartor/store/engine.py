@@ -126,10 +126,11 @@ def open_sqlite(path: Path, *, read_only: bool = False) -> Database:
     if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         mode = "immutable=1"  # on a read-only disk nobody can be writing, and a WAL index cannot be made
     opener = partial(_open_file, module, f"{path.absolute().as_uri()}?{mode}", read_only=read_only)
-    make = partial(create_engine, "sqlite://", module=module, creator=opener, poolclass=QueuePool, pool_timeout=60)
-    reader, writer = make(pool_size=16), make(pool_size=1, max_overflow=0)
+    make = partial(create_engine, "sqlite://", module=module, creator=opener, poolclass=QueuePool)
+    # One connection writes; who waits for it has its turn already, so it is asking from inside its own transaction.
+    reader, writer = make(pool_size=16, pool_timeout=60), make(pool_size=1, max_overflow=0, pool_timeout=0.1)
     event.listen(writer, "begin", _begin_immediate)
-    return Database(reader, writer, str(path), read_only, threading.Lock())
+    return Database(reader, writer, str(path), read_only, threading.RLock())
 
 
 def _open_file(module: ModuleType, uri: str, *, read_only: bool) -> Any:
@@ -199,7 +200,8 @@ def speaking(trying: str) -> Iterator[None]:
         raise explain(error, trying) from error
     except PoolTimeout as error:
         raise StoreError(
-            f"Tried {trying}, but all connections were busy for 60 s. Try again, or run fewer threads.",
+            f"Tried {trying}, but all connections are in use. Try again, or run fewer threads; and do not write from "
+            "inside another write.",
             code="store_busy",
         ) from error
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from sartor.core.errors import AskError, StoreError
 from sartor.store.bucket import Bucket
@@ -198,4 +199,7 @@ def open_vault(
         return Vault(Disk(root / "vault", caches / "temp"), read_only=read_only)
     if "://" not in url:
         raise AskError(f"'{url}' is no vault URL: give s3://bucket/prefix, or nothing for the disk.", param="vault_url")
+    if url.startswith("file://"):
+        folder = Path(unquote(url.removeprefix("file://")))
+        return Vault(Disk(folder, folder / "temp"), read_only=read_only)
     return Vault(Disk(caches / "cache", caches / "temp"), Bucket(url, storage_options), read_only=read_only)

@@ -1,13 +1,16 @@
 """Reads everything a store holds and compares it with the marks under which it was stored. Changes nothing."""
 
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from sartor.core.errors import NotFoundError, StoreError
 from sartor.core.progress import Progress, silent
 from sartor.core.records import KINDS
 from sartor.store.contents import Row, counting, rows
-from sartor.store.disk import Disk
+from sartor.store.disk import Disk, writing
 from sartor.store.opening import Store
 from sartor.store.vault import Vault
 
@@ -26,9 +29,6 @@ def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
     Args:
         progress: told the number of things checked.
     """
-    fresh = Disk(store.vault.disk.folder, store.temp)  # remembers nothing, so that each file is hashed anew
-    vault = Vault(fresh, store.vault.bucket, read_only=True)
-    kept = dict.fromkeys(vault.digests())
     faults: list[Fault] = []
     with store.ledger.database.snapshot() as connection:
         for done, row in enumerate(rows(connection), start=1):
@@ -36,15 +36,32 @@ def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
             if done % 1000 == 0:
                 progress("records", done, 0)
         named = counting(connection).files
+    kept = dict.fromkeys(store.vault.digests())  # after the ledger was read: a file is there before it is named
     faults += [
         Fault(digest, f"Record {by} names this file, which is not in the vault.")
         for digest, by in sorted(named.items())
         if digest not in kept
     ]
-    for done, digest in enumerate(kept, start=1):
-        faults += file_faults(vault, digest)
-        progress("files", done, len(kept))
+    with _unremembering(store) as vault:
+        for done, digest in enumerate(kept, start=1):
+            faults += file_faults(vault, digest)
+            if vault.bucket:
+                vault.disk.remove(digest)  # the copy that was looked at
+            progress("files", done, len(kept))
     return faults
+
+
+@contextmanager
+def _unremembering(store: Store) -> Iterator[Vault]:
+    """The store's vault, so opened that each file is hashed anew, and fetched anew where it lies in a bucket."""
+    if store.vault.bucket is None:
+        yield Vault(Disk(store.vault.disk.folder, store.temp), read_only=True)
+        return
+    with writing(store.temp):
+        store.temp.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix="verify-", dir=store.temp)
+    with scratch as folder:
+        yield Vault(Disk(Path(folder), Path(folder) / "temp"), store.vault.bucket, read_only=True)
 
 
 def record_faults(row: Row) -> Iterator[Fault]:

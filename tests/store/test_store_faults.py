@@ -186,6 +186,13 @@ def test_many_that_write_the_same_records_in_any_order_do_not_block_each_other(
         assert store.ledger.count(Variant) == 200
 
 
+def test_a_write_inside_a_write_is_refused_and_does_not_hang(store: Store, make: Make) -> None:
+    with pytest.raises(StoreError, match="inside another write"):
+        store.ledger.put_many(make(n) for n in range(3) if store.ledger.put(make(n + 10)))
+    assert store.ledger.count(Variant) == 0
+    store.ledger.put(make(1))
+
+
 FILLER = """
 import resource, sys
 from pathlib import Path

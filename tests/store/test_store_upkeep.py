@@ -138,6 +138,12 @@ def test_a_backup_that_fails_leaves_nothing(store: Store, make: Make, tmp_path: 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "store"]
 
 
+def test_what_a_killed_backup_left_is_no_hindrance(store: Store, make: Make, tmp_path: Path) -> None:
+    fill(store, make)
+    (tmp_path / "backup.part" / "vault").mkdir(parents=True)
+    assert backup(store, tmp_path / "backup").files == 5
+
+
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AskError, match="no backup"):
         restore(tmp_path, tmp_path / "new")
@@ -321,6 +327,21 @@ def test_every_kind_of_damage_is_found(opener: Opener, make: Make) -> None:
     assert sum(s.level == "error" for s in examine(store)) == 5
     with pytest.raises(StoreError, match="cannot be read"):
         ledger.get(broken)
+
+
+@pytest.mark.s3
+def test_damage_in_a_bucket_is_found_though_the_cache_is_sound(tmp_path: Path, s3_bucket: Any, make: Make) -> None:
+    import s3fs
+
+    how = {"vault_url": s3_bucket.url, "storage_options": s3_bucket.options}
+    with closing(open_store(tmp_path / "s", **how)) as store:
+        files = fill(store, make)
+        assert verify(store) == []
+        system = s3fs.S3FileSystem(**s3_bucket.options)
+        (key,) = [name for name in system.find(s3_bucket.url) if files["weights"][2:] in name]
+        system.pipe_file(key, b"bad")
+        assert [fault.digest for fault in verify(store)] == [files["weights"]]
+        assert list(store.temp.iterdir()) == []
 
 
 def test_a_damaged_page_is_found_by_the_doctor(store: Store, make: Make) -> None:

@@ -220,6 +220,14 @@ def test_a_file_is_hashed_again_only_when_it_changed(store: Store) -> None:
     assert seconds() > 20 * min(seconds() for _ in range(5))
 
 
+def test_a_vault_in_another_folder_is_a_vault_on_disk(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "store", vault_url=f"file://{tmp_path}/other%20disk")) as store:
+        digest = store.vault.put_bytes(b"x")
+        assert store.vault.bucket is None
+        assert store.vault.path(digest).is_relative_to(tmp_path / "other disk" / "sha256")
+        assert list(store.vault.digests()) == [digest]
+
+
 def test_urls_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     for url, says in (("bucket/prefix", "no vault URL"), ("teapot://bucket", "teapot")):
         with pytest.raises(AskError, match=says):
