@@ -204,10 +204,7 @@ def _costs(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
     steps = [("right", value.right), *costs, ("wrong", value.wrong)]
     for (near, cheap), (far, dear) in pairwise(steps):
         if cheap > dear and costs:
-            yield _absurd(
-                f"a miss within the same {near} ({cheap:g}) costs more than one counted as '{far}' ({dear:g}), "
-                "although it is nearer to the truth"
-            )
+            yield _absurd(f"'{far}' costs {dear:g} and '{near}' {cheap:g}, although '{far}' is farther from the truth")
     yield from _escalation(task, matrix)
 
 
@@ -225,9 +222,8 @@ def _escalation(task: Task, matrix: Floats) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "useless_escalation",
-            f"Asking {escalate.to} costs {escalate.price:g} and errs on {escalate.error_rate:.0%} of the "
-            "questions: with its "
-            "errors counted it never pays.",
+            f"Asking {escalate.to} costs {escalate.price:g} and errs on {escalate.error_rate:.0%} of the questions: "
+            "with its errors counted it never pays.",
         )
 
 
@@ -254,8 +250,7 @@ def _z(confidence: float, power: float) -> float:
 
 
 def _power(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
-    """Can the test rows decide the gate? Paired differences: variance per row is the discordance times the "
-    "stake squared."""
+    """Whether the test rows can decide the gate: a paired difference has variance discordance times stake squared."""
     test, gate = snapshot.splits["test"], task.gate
     groups = {row.group for row in test if row.group is not None}
     n = len(groups) if groups else len(test)
@@ -277,10 +272,9 @@ def _power(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
         "info",
         "power",
         f"With {n:,} {unit}, differences of at least {least:.1%} accuracy or {least * stake:.3g} "
-        f"{task.value.currency} a "
-        f"request can be told from chance (confidence {gate.confidence:.0%}, power {POWER:.0%}, assuming that "
-        "two models "
-        f"differ on {DISCORDANCE:.0%} of the rows). A smaller gain will not pass the gate.",
+        f"{task.value.currency} a request can be told from chance (confidence {gate.confidence:.0%}, power "
+        f"{POWER:.0%}, assuming that two models differ on {DISCORDANCE:.0%} of the rows). A smaller gain will not pass "
+        "the gate.",
     )
     yield from _fine_margins(task, n, unit, stake)
 
@@ -296,9 +290,8 @@ def _fine_margins(task: Task, n: int, unit: str, stake: float) -> Iterator[Findi
             yield Finding(
                 "warning",
                 "weak_test",
-                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to "
-                "pass with a "
-                f"chance of {POWER:.0%}, about {needed:,} {unit} are needed, {needed - n:,} more than there are. "
+                f"gate.{name} ({margin:g}) is finer than the test can see: for an equally good candidate to pass with "
+                f"a chance of {POWER:.0%}, about {needed:,} {unit} are needed, {needed - n:,} more than there are. "
                 "A clearly better candidate can still pass.",
             )
 

@@ -157,10 +157,8 @@ def _leaks(sheet: Mapping[str, Any]) -> str:
     rows = [(pair["test"], pair["train"], f"{pair['similarity']:.0%}") for pair in leaks["near_examples"]]
     says = (
         f"<p>{near:,} test rows ({near / test:.1%}) have a near copy in training (similarity "
-        f"{leaks['near_threshold']:g} or "
-        f"more); {inside:,} ({inside / test:.1%}) contain the words of their own label. Metrics are given with "
-        "and without "
-        "them.</p>"
+        f"{leaks['near_threshold']:g} or more); {inside:,} ({inside / test:.1%}) contain the words of their own label. "
+        "Metrics are given with and without them.</p>"
     )
     return says + (_table(("test row", "training row", "similarity"), rows) if rows else "")
 

@@ -139,7 +139,7 @@ def test_costs_grow_with_the_distance(levels: dict[str, float], bad: bool) -> No
     hierarchy = Hierarchy(("block", "chapter"), {"a": ("A", "1"), "b": ("B", "1")})
     data = Snapshot({"train": rows, "validation": rows, "test": rows}, ("a", "b"), hierarchy)
     said = errors(task(data={"levels": ["block", "chapter"]}, value={"wrong": 5, "levels": levels}), data)
-    assert any("nearer to the truth" in s for s in said) is bad
+    assert any("farther from the truth" in s for s in said) is bad
 
 
 def test_power_is_said_in_rows() -> None:

@@ -153,8 +153,8 @@ def test_length_takes_training_rows_only() -> None:
 
 
 def test_rare_labels_count_training_rows_and_leave_every_split() -> None:
-    rows = rows_of(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"))
-    result = run("rare_labels", rows, {"r3": "test"}, min_rows=2, action="drop")
+    rows = rows_of(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("out of scope", "z"))
+    result = run("rare_labels", rows, {"r3": "test", "r4": "test"}, min_rows=2, action="drop")
     assert ids(result) == ["r2", "r3"]
     assert result.notes["rare"] == {"y": 1}
     assert run("rare_labels", rows, {"r3": "test"}, min_rows=2).taken == []
