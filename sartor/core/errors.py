@@ -4,6 +4,8 @@ Plug-ins raise plain errors; `boundary` turns what they raise into a `PluginErro
 """
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -90,6 +92,18 @@ class StoreError(SartorError):
     http_status = 507
 
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def disk_full(error: OSError, where: object) -> StoreError:
+    """The error for a write that found no room."""
+    why = os.strerror(error.errno or errno.ENOSPC)
+    return StoreError(
+        f"Tried writing to {where}: {why}. The disk is full. Free space and repeat; nothing stored before is lost.",
+        code="store_full",
+    )
+
+
 class UpstreamError(SartorError):
     """Somebody else's server or package index failed; `retryable` says whether asking again can help."""
 
@@ -127,6 +141,8 @@ def boundary(shelf: str, name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "a package", f"{shelf} plug-in '{name}'") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise disk_full(error, error.filename2 or error.filename or f"a file of '{name}'") from error
         raise PluginError(shelf, name, error) from error
 
 

@@ -55,9 +55,9 @@ class Plugin:
         try:
             return self.params.model_validate(given)
         except ValidationError as error:
-            where = f"{self.shelf.rsplit('.', 1)[-1]} '{self.name}'"
+            where = f"{_one(self.shelf)} '{self.name}'"
             raise AskError(
-                f"The settings of {where} don't fit: {explain(error, self.params)}", code="bad_params"
+                f"The settings of {where} don't fit: {explain(error, self.params)}.", code="bad_params"
             ) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,7 @@ class Shelf:
             PluginError: its file does not define exactly one plug-in.
         """
         if name not in self:
-            raise unknown(self.package.rsplit(".", 1)[-1].removesuffix("s").removesuffix("ie"), name, self.names())
+            raise unknown(_one(self.package), name, self.names())
         with boundary(self.package, name):
             if name in self._own:
                 module = importlib.import_module(f"{self.package}.{name}")
@@ -127,6 +127,11 @@ class Shelf:
         return Plugin(self.package, name, found[0], params, module.__name__)
 
 
+def _one(package: str) -> str:
+    """What one plug-in of a shelf is called."""
+    return package.rsplit(".", 1)[-1].removesuffix("s")
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """A pydantic error in plain words: where, what, and for an unknown key the nearest known one."""
     parts = []
@@ -139,6 +144,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             parts.append(f"unknown key '{where}' ({hint}known: {', '.join(sorted(known))})")
         elif item["type"] == "missing":
             parts.append(f"'{where}' is missing")
+        elif item["type"] == "value_error":
+            said = item["msg"].removeprefix("Value error, ")
+            parts.append(f"'{where}' (got {str(item['input'])[:60]!r}): {said}" if where else said)
+        elif item["type"] == "string_type" and isinstance(item["input"], (bool, int, float)):
+            parts.append(f"'{where}' must be text: put {str(item['input']).lower()} in quotes")
         else:
             parts.append(f"'{where}': {item['msg']} (got {str(item['input'])[:60]!r})")
     return "; ".join(parts)

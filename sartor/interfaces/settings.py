@@ -4,9 +4,9 @@ import getpass
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sartor.core.errors import AskError
+from sartor.core.errors import AskError, NotFoundError
 from sartor.core.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -66,16 +66,16 @@ class Settings:
     def workshop(self, progress: Progress = silent, *, read_only: bool = False) -> "Workshop":
         """Open the store and set the process up for quiet, offline, repeatable work."""
         calm_libraries(self.threads)
+        self._check_home(read_only)
         from sartor.pipeline.workshop import Workshop
         from sartor.store.opening import open_store
 
-        options = {"client_kwargs": {"endpoint_url": self.s3_endpoint}} if self.s3_endpoint else None
         store = open_store(
             self.home,
             ledger_url=self.ledger_url,
             vault_url=self.vault_url,
             read_only=read_only,
-            storage_options=options,
+            storage_options=self.storage_options,
         )
         return Workshop(
             store=store,
@@ -86,6 +86,21 @@ class Settings:
             hourly_price=self.hourly_price,
             progress=progress,
         )
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """What the vault's file system is told."""
+        return {"client_kwargs": {"endpoint_url": self.s3_endpoint}} if self.s3_endpoint else {}
+
+    def _check_home(self, read_only: bool) -> None:
+        if self.home.exists() and not self.home.is_dir():
+            raise AskError(f"The store can't be '{self.home}': that is a file. Name a folder.", code="home_is_a_file")
+        if read_only and not self.home.exists() and self.ledger_url is None:
+            raise NotFoundError(
+                f"There is no store in '{self.home}'. Name its folder with --home or SARTOR_HOME, or make one: "
+                "sartor run task.yaml",
+                code="no_store",
+            )
 
 
 def calm_libraries(threads: int) -> None:
@@ -113,7 +128,11 @@ def _number(name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e6:
-        raise AskError(f"{name}={text!r} is no positive number: {VARIABLES[name]}.", param=name, code="bad_setting")
+        raise AskError(
+            f"{name}={text!r} is no positive number. Set one, or unset it: {VARIABLES[name]}.",
+            param=name,
+            code="bad_setting",
+        )
     return value
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sartor.core.errors import AskError, RefusedError
+from sartor.core.errors import AskError, NotFoundError, RefusedError
 from sartor.core.records import Check, Dataset, Decision, Evidence, Report, TaskRecord
 from sartor.core.task import Task
 from sartor.evaluation.answers import Answers
@@ -103,6 +103,22 @@ class Replay:
         return asdict(self) | {"checks": [check.model_dump(mode="json") for check in self.checks]}
 
 
+def decision_named(shop: Workshop, digest: str) -> Decision:
+    """The decision with this digest, or a unique beginning of it.
+
+    Raises:
+        NotFoundError: no such record.
+        AskError: the digest is of something else.
+    """
+    try:
+        found = shop.store.ledger.get(digest)
+    except NotFoundError as error:
+        raise NotFoundError(f"{error.message} List the decisions: sartor decide", code=error.code) from error
+    if not isinstance(found, Decision):
+        raise AskError(f"'{digest}' is a {found.kind}, not a decision. List them: sartor decide", code="not_a_decision")
+    return found
+
+
 def replay(shop: Workshop, digest: str) -> Replay:
     """Verify a decision's signature and evidence, and judge the evidence again.
 
@@ -111,11 +127,7 @@ def replay(shop: Workshop, digest: str) -> Replay:
         RefusedError: the signature or a piece of evidence is not what was signed.
         StoreError: a file of the evidence is damaged.
     """
-    decision = shop.store.ledger.get(digest)
-    if not isinstance(decision, Decision):
-        raise AskError(
-            f"'{digest}' is a {decision.kind}, not a decision. List them: sartor decide", code="not_a_decision"
-        )
+    decision = decision_named(shop, digest)
     verify(decision, load_public_key(public_path(shop.key)))
     if decision.verb != "release":
         return Replay(decision.digest, decision.key_id, 0, decision.verdict, decision.verdict, decision.checks)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.canonical import digest
-from sartor.core.errors import NotFoundError, StoreError
+from sartor.core.errors import DISK_FULL, NotFoundError, StoreError, disk_full
 from sartor.core.records import Record, Run, now
 from sartor.pipeline.workshop import Workshop
 
@@ -105,7 +105,7 @@ def once(shop: Workshop, step: Step, work: Work) -> dict[str, Record]:
         )
 
     try:
-        made = dict(work(folder))
+        made = _worked(work, folder)
     except Exception as error:
         try:
             shop.store.ledger.put(record({}, f"{type(error).__name__}: {error}"))
@@ -117,6 +117,15 @@ def once(shop: Workshop, step: Step, work: Work) -> dict[str, Record]:
     shop.store.ledger.put_many([*made.values(), record({role: r.digest for role, r in made.items()})])
     # Content that was made before keeps its first record, times included: read back what the ledger holds.
     return {role: shop.store.ledger.get(r.digest) for role, r in made.items()}
+
+
+def _worked(work: Work, folder: Path) -> dict[str, Record]:
+    try:
+        return dict(work(folder))
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise disk_full(error, folder) from error
+        raise
 
 
 def _stands(shop: Workshop, made: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError, unknown
+from sartor.core.errors import AskError, NotFoundError, unknown
 from sartor.core.predict import Prediction, Request
 from sartor.core.task import InputSpec, SourcePick
 from sartor.data.reading import as_text, open_source
@@ -43,10 +43,16 @@ def predict_file(shop: Workshop, model: str, rows: Path, out: Path) -> Batch:
 
     Raises:
         AskError: the file can't be read, lacks an input column, or `out` has another ending.
-        NotFoundError: no such model.
+        NotFoundError: no such model, or no such folder to write into.
     """
     if out.suffix not in (".parquet", ".csv", ".jsonl"):
         raise AskError(f"'{out}' must end in .parquet, .csv or .jsonl: the ending says how to write.", param="out")
+    if not out.parent.is_dir():
+        raise NotFoundError(
+            f"There is no folder '{out.parent}' to write '{out.name}' into. Make it, or name another place with --out.",
+            param="out",
+            code="no_folder",
+        )
     routes = LedgerRoutes(shop)
     served = routes.resolve(model or _only_task(routes))
     records = _read(rows)

@@ -1,11 +1,12 @@
 """The paper of a run: gathers what was found into a ReportView and writes it as HTML and JSON."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError, unknown
+from sartor.core.errors import unknown
 from sartor.core.records import Artifact, Decision, Metric, Report, Variant
 from sartor.evaluation.compare import Comparison, compare, return_of
 from sartor.evaluation.report.render import render
@@ -25,6 +26,7 @@ from sartor.evaluation.report.view import (
     TaskView,
     VerdictView,
 )
+from sartor.pipeline.decide import decision_named
 from sartor.pipeline.inspect import answers_behind, overhead_of
 from sartor.pipeline.make import Making, made_for
 from sartor.pipeline.memo import environment
@@ -53,11 +55,10 @@ def report_of(shop: Workshop, which: str, out: Path | None) -> tuple[dict[str, A
         NotFoundError: no such decision or report.
     """
     newest = shop.store.ledger.find(Decision, task=which, verb="release", limit=1)
-    decision = newest[0] if newest else shop.store.ledger.get(which)
-    if not isinstance(decision, Decision):
-        raise AskError(
-            f"'{which}' is a {decision.kind}, not a decision. List them: sartor decide", code="not_a_decision"
-        )
+    if not newest and not re.fullmatch(r"[0-9a-f]{8,64}", which):
+        decided = {decision.task for decision in shop.store.ledger.find(Decision, verb="release", limit=1000)}
+        raise unknown("task with a decision", which, decided, code="task_not_found")
+    decision = newest[0] if newest else decision_named(shop, which)
     folder = shop.store.root / "reports"
     path = folder / f"{decision.task}-{decision.digest[:12]}.html"
     if not path.exists():

@@ -130,7 +130,12 @@ def make_all(place: Hall, candidates: Sequence[Candidate]) -> dict[str, Variant]
     while waiting:
         ready = [c for c in waiting if set(c.of) <= set(made)]
         if not ready:
-            raise AskError(f"Candidates are mixed of each other in a circle: {', '.join(c.title for c in waiting)}.")
+            raise AskError(
+                f"Candidates are mixed of each other in a circle: {', '.join(c.title for c in waiting)}. "
+                "Name others under 'of'.",
+                param="candidates",
+                code="mixed_in_a_circle",
+            )
         for candidate in ready:
             place.shop.progress("make candidates", len(made), len(candidates))
             what = order(place.shop, place.task, candidate, place.dataset, place.snapshot, made)

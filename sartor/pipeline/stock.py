@@ -78,6 +78,8 @@ def search(shop: Workshop, where: list[str], limit: int) -> list[dict[str, Any]]
         name, equals, value = term.partition("=")
         if not equals:
             raise AskError(f"'{term}' is no search term: write field=value, e.g. recipe=head.", code="bad_search")
+        if name not in Variant.index:
+            raise unknown("field to search by", name, Variant.index)
         fields[name] = value
     return [_shown(variant) for variant in variants.search(shop.store.ledger, limit=limit, **fields)]
 
@@ -111,10 +113,9 @@ def verify(shop: Workshop, handle: str) -> dict[str, Any]:
     """
     found = hash_again(shop.store, variant_of(shop, handle).digest)
     if found.faults:
-        faults = "; ".join(found.faults)
-        raise StoreError(
-            f"'{handle}' is not what it was: {faults}. Restore from a backup: sartor restore", code="damaged"
-        )
+        faults = "; ".join(fault.rstrip(".") for fault in found.faults)
+        advice = "" if "sartor restore" in faults else " Restore the store from a backup ('sartor restore')."
+        raise StoreError(f"'{handle}' is not what it was: {faults}.{advice}", code="damaged")
     return asdict(found)
 
 

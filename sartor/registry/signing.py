@@ -101,7 +101,9 @@ def verify(decision: Decision, key: Ed25519PublicKey) -> None:
         raise RefusedError(f"{name} is not signed.", code="not_signed")
     if decision.key_id != key_id(key):
         raise RefusedError(
-            f"{name} was signed with key {decision.key_id}, but the key given is {key_id(key)}.", code="other_key"
+            f"{name} was signed with key {decision.key_id}, but the key given is {key_id(key)}. "
+            "Name the one that signed with SARTOR_KEY.",
+            code="other_key",
         )
     try:
         key.verify(base64.b64decode(decision.signature, validate=True), _covered(decision))
@@ -121,6 +123,8 @@ def _parsed(path: Path, read: Callable[[bytes], object]) -> object:
     try:
         return read(path.read_bytes())
     except FileNotFoundError:
-        raise NotFoundError(f"There is no key at {path}. Make one: sartor init", code="key_not_found") from None
+        raise NotFoundError(
+            f"There is no key at {path}. Name it with SARTOR_KEY, or make one: sartor init", code="key_not_found"
+        ) from None
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RefusedError(f"{path} cannot be read as a key: {error}.", code="bad_key") from error

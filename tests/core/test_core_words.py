@@ -133,5 +133,5 @@ def test_input_template_fills_columns():
 
 
 def test_params_of_a_plugin_are_checked():
-    with pytest.raises(AskError, match="settings of recipes 'linear'"):
+    with pytest.raises(AskError, match="settings of recipe 'linear'"):
         Shelf("sartor.training.recipes").take("linear").read({"siez": "small"})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sartor.core.errors import SartorError
+from sartor.core.errors import AskError, SartorError
 from sartor.interfaces.cli import chain, data, decisions, hub, registry, serving, upkeep
 from sartor.interfaces.cli.output import mode
 
@@ -56,7 +56,7 @@ def main() -> None:
     front = [flag for flag in ("--json", "--quiet", "-q", "--traceback") if flag in arguments]
     arguments = front + [a for a in arguments if a not in front]
     try:
-        result: Any = app(args=arguments, standalone_mode=False)
+        result: Any = app(args=arguments, prog_name="sartor", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort, EOFError):
         print("Stopped. What was finished is kept; run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
@@ -73,6 +73,8 @@ def _fail(error: Exception) -> None:
     # Click's own usage errors carry their exit code and print themselves.
     if hasattr(error, "exit_code") and hasattr(error, "show"):
         error.show()
+        if "--json" in sys.argv:
+            _print_json(AskError(str(error), code="usage"))
         sys.exit(error.exit_code)
     if mode.traceback:
         import traceback
@@ -80,13 +82,17 @@ def _fail(error: Exception) -> None:
         traceback.print_exception(error)
     said = error if isinstance(error, SartorError) else _unforeseen(error)
     if mode.json:
-        import json
-
-        print(json.dumps(said.envelope(), ensure_ascii=False))
+        _print_json(said)
     print(f"sartor: {said.message}", file=sys.stderr)
     for note in getattr(error, "__notes__", ()):
         print(note, file=sys.stderr)
     sys.exit(said.exit_code)
+
+
+def _print_json(error: SartorError) -> None:
+    import json
+
+    print(json.dumps(error.envelope(), ensure_ascii=False))
 
 
 def _unforeseen(error: Exception) -> SartorError:

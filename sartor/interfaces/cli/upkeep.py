@@ -2,11 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sartor.interfaces.cli.output import emit, mode, say, table, workshop
+
+if TYPE_CHECKING:
+    from sartor.store.backup import Copied
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,28 +18,49 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def backup(target: Annotated[Path, typer.Argument(help="An empty or new folder.", show_default=False)]) -> None:
-    """Copy ledger and vault to a folder while others go on working."""
+def backup(target: Annotated[Path, typer.Argument(help="A folder that is not there yet.", show_default=False)]) -> None:
+    """Copy ledger and vault to a folder while others go on working. Exit code 1 if something was damaged."""
     from sartor.store.backup import backup as do
 
     with workshop(read_only=True) as shop:
         done = do(shop.store, target, progress=shop.progress)
-    emit(asdict(done), lambda: say(f"Backed up {done.records:,} records and {done.files:,} files to {target}"))
+    _show(done, f"Backed up {done.records:,} records and {done.files:,} files to {target}")
 
 
 def restore(
     source: Annotated[Path, typer.Argument(help="A folder that `sartor backup` wrote.", show_default=False)],
     verify: Annotated[bool, typer.Option(help="Re-hash every record and file.")] = True,
 ) -> None:
-    """Make a new store from a backup; an existing one is never overwritten."""
+    """Make a new store from a backup; an existing one is never overwritten. Exit code 1 if something was damaged."""
     from sartor.interfaces.cli.output import progress_bars
     from sartor.interfaces.settings import Settings
     from sartor.store.backup import restore as do
 
     settings = Settings.read(mode.home)
     with progress_bars() as progress:
-        done = do(source, settings.home, ledger_url=settings.ledger_url, verify=verify, progress=progress)
-    emit(asdict(done), lambda: say(f"Restored {done.records:,} records and {done.files:,} files to {settings.home}"))
+        done = do(
+            source,
+            settings.home,
+            verify=verify,
+            progress=progress,
+            ledger_url=settings.ledger_url,
+            vault_url=settings.vault_url,
+            storage_options=settings.storage_options,
+        )
+    _show(done, f"Restored {done.records:,} records and {done.files:,} files to {settings.home}")
+
+
+def _show(done: "Copied", says: str) -> None:
+    """What was copied, and what could not be: that is no success."""
+
+    def people() -> None:
+        say(says)
+        for fault in done.faulty:
+            say(f"[red]lost[/]  {fault}")
+
+    emit(asdict(done), people)
+    if done.faulty:
+        raise typer.Exit(1)
 
 
 def gc(
