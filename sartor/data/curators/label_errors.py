@@ -29,6 +29,7 @@ class Params(Settings):
     action: Literal["report", "drop"] = "report"
     """drop takes out training rows only: a test must not lose the rows that a model finds hard."""
     folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Parts of the rows, each scored by a model of the others."""
 
 
 @plugin

@@ -18,10 +18,13 @@ class Params(Settings):
     """What counts as unusual, and what is done."""
 
     min_chars: Annotated[int, Field(ge=0)] = 1
+    """Shorter texts are unusual."""
     max_chars: Annotated[int, Field(ge=1)] | None = None
+    """Longer texts are unusual; null: no bound."""
     z: Annotated[float, Field(gt=0)] | None = 5.0
     """Outside so many robust standard deviations of the logarithm of length; null: bounds only."""
     action: Literal["report", "drop"] = "report"
+    """drop takes them to quarantine."""
 
 
 @plugin

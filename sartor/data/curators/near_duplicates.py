@@ -25,6 +25,7 @@ class Params(Settings):
     shingle: Annotated[int, Field(ge=1, le=20)] = 5
     """Characters in a shingle."""
     action: Literal["report", "drop"] = "report"
+    """drop takes them to quarantine."""
 
 
 @plugin

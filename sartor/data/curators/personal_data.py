@@ -24,6 +24,7 @@ class Params(Settings):
     """How it is found, and what is done."""
 
     action: Literal["report", "redact", "drop"] = "report"
+    """redact puts the kind in its place, as in [EMAIL]; drop takes the rows to quarantine."""
     engine: Literal["patterns", "presidio"] = "patterns"
     """patterns: own ones, with check digits; presidio: its recognisers without a language model (extra `pii`)."""
     kinds: tuple[str, ...] = ()

@@ -19,7 +19,9 @@ class Params(Settings):
     """How few are too few, and what is done."""
 
     min_rows: Annotated[int, Field(ge=1)] = 5
+    """Labels with fewer training rows are rare."""
     action: Literal["report", "drop"] = "report"
+    """drop takes their rows to quarantine."""
 
 
 @plugin

@@ -19,7 +19,9 @@ class Params(Settings):
     path: Path
     """Relative paths start at the folder of the task file."""
     encoding: str = "utf-8"
+    """How the file's bytes are text, e.g. utf-8, cp1252, utf-16."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """What stands between two cells."""
 
 
 @plugin

@@ -18,6 +18,7 @@ class Params(Settings):
     path: Path
     """Relative paths start at the folder of the task file."""
     encoding: str = "utf-8"
+    """How the file's bytes are text, e.g. utf-8, cp1252, utf-16."""
 
 
 @plugin

@@ -24,6 +24,7 @@ class Params(Settings):
     table: str
     """File inside it, e.g. `data/wine.csv`."""
     encoding: str = "utf-8"
+    """How the file's bytes are text, e.g. utf-8, cp1252, utf-16."""
 
 
 @plugin

@@ -25,6 +25,7 @@ class Params(Settings):
     """SQLAlchemy URL. A relative SQLite file starts at the folder of the task file. Prefer a password file or the
     database's own sign-in to a password here: the task is recorded."""
     query: str
+    """One statement that gives rows; their columns are the row's."""
     folder: Path = Path()
     """Where a relative SQLite file is looked for."""
 

@@ -30,8 +30,11 @@ class Params(Base):
     rate: float = Field(default=2e-3, gt=0)
     """Greatest learning rate of the adapter."""
     head_rate: float = Field(default=2e-3, gt=0)
+    """Greatest learning rate of the head."""
     batch: int = Field(default=32, ge=2)
+    """Rows of one step."""
     smoothing: float = Field(default=0.1, ge=0, lt=1)
+    """Share of each target that is spread over the other labels."""
     contrast: float = Field(default=0.3, ge=0)
     """Weight of the supervised contrastive loss."""
     levels_weight: float = Field(default=0.0, ge=0)

@@ -40,8 +40,11 @@ class Params(Base):
     losses: tuple[Loss, ...] = Field(default=("hinge", "logistic"), min_length=1)
     """Losses to choose from. Hinge (squared) is the cheaper, logistic the better calibrated."""
     hinge_c: tuple[float, ...] = Field(default=(0.3, 1.0), min_length=1)
+    """Values of C to choose from with hinge loss."""
     logistic_c: tuple[float, ...] = Field(default=(10.0, 30.0), min_length=1)
+    """Values of C to choose from with logistic loss."""
     folds: int = Field(default=3, ge=2, le=10)
+    """Parts of the training rows by which loss and C are chosen."""
     search_rows: int = Field(default=4000, ge=100)
     """Cross-validation looks at no more rows than this, classes in proportion."""
 
