@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.errors import AskError, NotFoundError, StoreError, missing_extra
-from sartor.store.disk import key
+from sartor.store.disk import is_digest, key
 
 FRESH = 900.0
 """Seconds for which a stored file counts as young without being written again; far less than gc's shortest grace."""
@@ -83,7 +83,9 @@ class Bucket:
             except FileNotFoundError:
                 return
         for name, facts in sorted(found.items()):
-            yield name.rsplit("/sha256/", 1)[1].replace("/", ""), int(facts["size"]), _time(facts)
+            digest = name.rsplit("/sha256/", 1)[1].replace("/", "")
+            if is_digest(digest):
+                yield digest, int(facts["size"]), _time(facts)
 
     def remove(self, digest: str, *, before: float = math.inf) -> bool:
         """Remove the file if it is there and was last stored before a time (seconds since 1970); whether it was."""

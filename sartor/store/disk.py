@@ -121,10 +121,9 @@ class Disk:
         return fits
 
     def digests(self) -> Iterator[str]:
-        """Digests of all files, sorted."""
+        """Digests of all files, sorted; a stray file under another name is none of ours."""
         for folder in sorted((self.folder / "sha256").glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(folder.iterdir()):
-                yield folder.name + path.name
+            yield from filter(is_digest, (folder.name + path.name for path in sorted(folder.iterdir())))
 
     def remove(self, digest: str, *, before: float = math.inf) -> bool:
         """Remove the file if it is there and was last stored before a time (seconds since 1970); whether it was."""
@@ -136,13 +135,18 @@ class Disk:
         return True
 
 
+def is_digest(name: str) -> bool:
+    """Whether this is a sha256: 64 lower-case hex digits."""
+    return len(name) == 64 and not set(name) - set("0123456789abcdef")
+
+
 def key(digest: str) -> str:
     """`ab/cdef…` for a digest.
 
     Raises:
         NotFoundError: it is no sha256; above all no path that leads elsewhere.
     """
-    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+    if not is_digest(digest):
         raise NotFoundError(f"'{digest}' is no sha256: 64 lower-case hex digits.", code="file_not_found")
     return f"{digest[:2]}/{digest[2:]}"
 

@@ -85,7 +85,7 @@ def file_faults(vault: Vault, digest: str) -> Iterator[Fault]:
     """What is wrong with a file in the vault."""
     try:
         vault.path(digest)
-    except NotFoundError as error:
-        yield Fault(digest, f"The vault lists a file under a name that is none: {error}")
+    except NotFoundError:
+        return  # swept since it was listed
     except StoreError as error:
         yield Fault(digest, error.message)

@@ -236,6 +236,17 @@ def test_the_sweep_keeps_what_a_pointer_once_stood_at(store: Store) -> None:
     assert collect(store, grace=0, dry_run=False).files == ()
 
 
+def test_a_stray_file_in_the_vault_disturbs_nothing(store: Store, make: Make, tmp_path: Path) -> None:
+    files = fill(store, make)
+    stray = store.vault.disk.place(files["rows"]).with_name("notes.txt")
+    stray.write_bytes(b"mine")
+    age(store)
+    assert verify(store) == []
+    assert len(collect(store, grace=0, dry_run=False).files) == 2
+    assert backup(store, tmp_path / "backup").files == 3
+    assert stray.read_bytes() == b"mine"
+
+
 def test_the_sweep_leaves_work_under_way(store: Store) -> None:
     digest = store.vault.put_bytes(b"young")
     work = store.temp / "training"
