@@ -17,8 +17,8 @@ from sartor.core.predict import Floats
 from sartor.serving.tokens import Tokenizer, Tokens
 
 MAX_TOKENS = 128
-BATCH_TOKENS = 2048
-"""Tokens of one forward pass, padding included: keeps activations in cache and memory flat."""
+BATCH_TOKENS = 512
+"""Tokens of one forward pass, padding included: activations then stay in cache (MiniLM: 2048 takes a sixth longer)."""
 
 
 class Trunk:
