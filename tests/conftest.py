@@ -26,6 +26,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.longrepr = f"Skipped, which SARTOR_TEST_STRICT=1 does not permit: {report.longrepr}"
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    if STRICT and report.skipped and "SARTOR_DATA" in str(report.longrepr):
+        report.outcome = "failed"
+
+
 def _needs_what_ci_has(item: pytest.Item, reason: str) -> bool:
     marks = {mark.name for mark in item.iter_markers()} & {"postgres", "s3", "data"}
     services = {"postgres_server", "s3_server"} & set(getattr(item, "fixturenames", ()))
