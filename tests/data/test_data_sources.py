@@ -1,6 +1,7 @@
 """Every source on real small files, and every way in which a file can be wrong."""
 
 import json
+import random
 import sqlite3
 import sys
 from pathlib import Path
@@ -204,6 +205,8 @@ def test_chat_logs_of_both_shapes(tmp_path: Path) -> None:
     assert (logged["text"], logged["label"], logged["customer"], logged["model"]) == ("new", "card", "c1", "big")
     assert logged["time"] == "2026-01-01T00:00:00+00:00"
     assert (unanswered["label"], empty["text"]) == (None, None)
+    write(tmp_path, "odd.jsonl", json.dumps({**log, "response": {"created": 10**30, "choices": []}}))
+    assert read("chat_logs", tmp_path, path="odd.jsonl")[0]["time"] is None
     write(tmp_path, "bad.jsonl", '{"messages": []}\n{"prompt": "x"}\n')
     with pytest.raises(AskError, match=r"line 2: it holds no messages.*keys prompt"):
         read("chat_logs", tmp_path, path="bad.jsonl")
@@ -351,3 +354,29 @@ def test_half_a_surrogate_pair_does_no_harm(tmp_path: Path) -> None:
 def test_long_cells_are_read(tmp_path: Path) -> None:
     write(tmp_path, "rows.csv", "text,label\n" + "w" * 500_000 + ",x\n")
     assert len(str(read("csv", tmp_path, path="rows.csv")[0]["text"])) == 500_000
+
+
+SOUND = {
+    "csv": b'text,label\n"a ""b"" c",x\nd\xc3\xa9,y\nhello world,x\n',
+    "jsonl": b'{"text": "a", "label": "x"}\n{"text": "b\\u00e9", "label": 1}\n',
+    "chat_logs": json.dumps(chat("a", "x")).encode() + b'\n{"request": {"messages": []}, "response": {"created": 5}}\n',
+}
+PIECES = [b"\n", b'"', b",", b"{", b"null", b"[]", b"\\ud800", b"\xff", b"1e999", b"9" * 30, b"NaN", b"\0", b"\r"]
+
+
+@pytest.mark.parametrize("use", SOUND)
+def test_whatever_the_bytes_are_the_error_speaks_to_the_user(tmp_path: Path, use: str) -> None:
+    chance = random.Random(use)
+    outcomes = set()
+    for _ in range(400):
+        content = bytearray(SOUND[use])
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(content) + 1)
+            content[at : at + chance.choice([0, 0, 1, 9])] = chance.choice(PIECES)
+        write(tmp_path, "rows.txt", bytes(content))
+        try:
+            read_sources(task(sources=[{"use": use, "path": "rows.txt"}]), tmp_path)
+            outcomes.add("read")
+        except AskError as error:
+            outcomes.add(error.code)
+    assert {"read", "wrong_encoding", "nul_byte"} <= outcomes

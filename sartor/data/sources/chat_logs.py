@@ -82,4 +82,7 @@ def _time(response: Any) -> str | None:
     created = response.get("created") if isinstance(response, dict) else None
     if not isinstance(created, int) or isinstance(created, bool):
         return None
-    return datetime.fromtimestamp(created, UTC).isoformat()
+    try:
+        return datetime.fromtimestamp(created, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):  # a number that is no time
+        return None
