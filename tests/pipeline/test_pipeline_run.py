@@ -81,13 +81,10 @@ def test_a_changed_record_of_the_evidence_fails(shop, desk, rows_folder):
 
     decision = run(shop, desk, rows_folder).decision
     with pysqlite3.connect(str(shop.store.root / "ledger.db")) as database:
-        for digest in (decision.digest, decision.evidence["candidate"].digest):
+        edits = {decision.digest: ('"tester"', '"someone"'), decision.evidence["candidate"].digest: ("0.", "1.")}
+        for digest, (old, new) in edits.items():
             (body,) = database.execute("SELECT body FROM record WHERE digest = ?", [digest]).fetchone()
-            tampered = (
-                body.replace('"unit_cost":', '"unit_cost":1', 1)
-                if "unit_cost" in body
-                else body.replace("less", "more", 1)
-            )
+            tampered = body.replace(old, new, 1)
             assert tampered != body
             database.execute("UPDATE record SET body = ? WHERE digest = ?", [tampered, digest])
             database.commit()

@@ -196,16 +196,22 @@ def _latency(case: Case) -> Iterator[_Line]:
 
 
 def _unit_cost(case: Case) -> Iterator[_Line]:
-    yield _limit("unit_cost", "Serving one request costs", case.unit_cost, case.gate.max_unit_cost, case.currency)
+    cost, limit = (None if v is None else 1000 * v for v in (case.unit_cost, case.gate.max_unit_cost))
+    yield _limit("unit_cost", "Serving 1,000 requests costs", cost, limit, case.currency)
+
+
+def _plain(value: float) -> str:
+    """A number as people write it, never in powers of ten."""
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _limit(name: str, what: str, value: float | None, limit: float | None, unit: str) -> _Line:
     if limit is None:
-        shown = f"{what} {value:.4g} {unit}; no" if value is not None and _finite(value) else "No"
+        shown = f"{what} {_plain(value)} {unit}; no" if value is not None and _finite(value) else "No"
         return _Line(name, "pass", f"{shown} limit is set.")
     if value is None or not _finite(value):
         return _Line(name, "unknown", f"{what} an unknown amount, and the limit is {limit:g} {unit}.")
-    says = f"{what} {value:.4g} {unit} (at most {limit:g} allowed)."
+    says = f"{what} {_plain(value)} {unit} (at most {_plain(limit)} allowed)."
     return _Line(name, "pass" if value <= limit else "fail", says)
 
 
