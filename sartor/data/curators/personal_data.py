@@ -85,14 +85,16 @@ def _only(find: Find, kinds: tuple[str, ...]) -> Find:
 
 def _presidio() -> Find:
     """Presidio's recognisers on a blank language model: it finds forms, no names, and asks no network."""
-    import spacy
-    import tldextract.tldextract as domains
     from presidio_analyzer import AnalyzerEngine
     from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
+    language: Any = SpacyNlpEngine()
+    # Presidio brings these two; they are looked for after it, so that what is missing is called by its name.
+    import spacy
+    import tldextract.tldextract as domains
+
     # Its e-mail recogniser would otherwise fetch the list of public suffixes; the bundled one is enough.
     domains.TLD_EXTRACTOR = domains.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    language: Any = SpacyNlpEngine()
     language.nlp = {"en": spacy.blank("en")}
     engine = AnalyzerEngine(nlp_engine=language, supported_languages=["en"])
 
