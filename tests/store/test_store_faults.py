@@ -104,6 +104,20 @@ def test_nothing_acknowledged_is_lost_by_a_kill(
         assert [s for s in examine(store) if s.level == "error"] == []
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_kill_while_a_store_is_made_leaves_no_store_or_a_whole_one(tmp_path: Path, number: int, make: Make) -> None:
+    root = tmp_path / "store"
+    worker = start(root)
+    while not (root / "ledger.db").exists() and worker.poll() is None:
+        time.sleep(0.001)
+    time.sleep(random.Random(number).uniform(0.0, 0.1))  # in the midst of making the tables
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    with closing(open_store(root)) as store:
+        store.ledger.put(make(1))
+        assert [s for s in examine(store) if s.level == "error"] == []
+
+
 def test_processes_that_race_on_one_pointer_take_turns(tmp_path: Path) -> None:
     root = tmp_path / "store"
     workers = [start(root, who=f"w{n}", times=15) for n in range(3)]
