@@ -86,6 +86,10 @@ class Shelf:
         """All names, without importing any plug-in."""
         return sorted({*self._own, *self._strangers})
 
+    def own(self) -> list[str]:
+        """Names of those that stand in the folder itself."""
+        return sorted(self._own)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 

@@ -24,6 +24,7 @@ class Pick(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     use: str
+    """Name of the plug-in."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class InputSpec(Section):
     """How the input is read, from rows and from chat messages."""
 
     columns: tuple[str, ...] = ("text",)
+    """Columns of a row that are the input."""
     template: str = ""
     """Text that models see, with {column} places; empty: the columns joined by line breaks."""
     chat: Literal["last_user", "all_user", "json"] = "last_user"
@@ -60,7 +62,9 @@ class SplitSpec(Section):
     """How rows are divided where the source does not say."""
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the rows that test."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Share of the rows by which choices are made."""
     column: str | None = None
     """Column that already says train, validation or test; empty cells are divided by the shares above."""
     by_time: bool = False
@@ -71,16 +75,23 @@ class DataSpec(Section):
     """Where rows come from and what is done to them."""
 
     sources: Annotated[tuple[SourcePick, ...], Field(min_length=1)]
+    """Where rows come from; at least one."""
     label: str = "label"
+    """Column with the right answer."""
     group: str | None = None
+    """Column whose equal values stay on one side of the split: a customer, a document."""
     time: str | None = None
+    """Column with the row's date, ISO 8601."""
     levels: tuple[str, ...] = ()
     """Columns with the broader classes of the label, nearest first."""
     slices: tuple[str, ...] = ()
     """Columns whose values are inspected apart."""
     curate: tuple[Pick, ...] = (Pick(use="normalise"), Pick(use="duplicates"), Pick(use="conflicts"))
+    """Curators, in the order in which they work."""
     split: SplitSpec = SplitSpec()
+    """How rows are divided."""
     on_leak: Literal["stop", "drop_train"] = "stop"
+    """Training rows that stand in the test too: stop, or take them out of training."""
     edits: tuple[str, ...] = ()
     """Ids of quarantined rows that a person put back (written by `sartor data restore`)."""
 
@@ -89,11 +100,15 @@ class Candidate(Section):
     """One way to make a variant."""
 
     recipe: str
+    """How it is made."""
     base: str | None = None
+    """Base model that it starts from, where the recipe needs one."""
     name: str = ""
     """Name by which `of` refers to it; default recipe, or recipe:base."""
     size: Literal["small", "medium", "large"] = "medium"
+    """The one dial of every recipe: how much it takes, and gives."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the recipe, beyond `size`."""
     of: tuple[str, ...] = ()
     """Names of the candidates that this one is mixed from (blend)."""
     value_weights: bool = False
@@ -122,6 +137,7 @@ class Gate(Section):
     """What a release must show. Margins are in money per request unless said otherwise."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of all intervals."""
     margin: Annotated[float, Field(ge=0)] = 0.0
     """The value difference to the incumbent must be better than minus this much money per request."""
     guards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 0.01})
@@ -129,8 +145,11 @@ class Gate(Section):
     slice_margin: float = 0.05
     """A slice may not be significantly worse than the incumbent by more than this much accuracy."""
     min_rows: Annotated[int, Field(ge=1)] = 100
+    """Test rows without which nothing is released."""
     max_calibration_error: float = 0.1
+    """How far confidence may be from the share of right answers."""
     max_latency_ms: float | None = None
+    """Median of single requests on the machine that measures."""
     max_unit_cost: float | None = None
     """Money per request that serving may cost."""
     allow_licences: tuple[str, ...] = ()
@@ -143,19 +162,29 @@ class Task(Section):
     """Everything that Sartor has to know about one narrow, repeated piece of work."""
 
     name: str
+    """By which it is served: a-z, 0-9, '.', '_' and '-'."""
     kind: Literal["classify"] = "classify"
+    """What its answers are: one label each."""
     description: str = ""
+    """For people."""
     input: InputSpec = InputSpec()
+    """What is asked."""
     labels: tuple[str, ...] = ()
     """Empty: the labels that the training rows have."""
     data: DataSpec
+    """What it learns from and is tested on."""
     value: Value = Value()
+    """What mistakes cost."""
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)] = (Candidate(recipe="linear"),)
+    """What is made and compared."""
     incumbent: Incumbent = Incumbent()
+    """What they are compared with."""
     gate: Gate = Gate()
+    """What a release must show."""
     fallback: str | None = None
     """Answer that goes out where the value function says escalate and nobody can be asked."""
     seed: int = 0
+    """Of everything that depends on chance."""
 
     @field_validator("name")
     @classmethod

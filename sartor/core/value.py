@@ -33,8 +33,11 @@ class Confusion(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     true: str
+    """The right label."""
     answer: str
+    """The label that was given."""
     cost: Money
+    """Money that it costs."""
 
 
 class Escalation(BaseModel):
@@ -43,6 +46,7 @@ class Escalation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     to: str = "person"
+    """For people: who it is."""
     price: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Money per question asked."""
     error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -57,6 +61,7 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     currency: str = "EUR"
+    """For people: what one is of."""
     right: Money = 0.0
     """Cost of a right answer: 0, or negative where a right answer earns money."""
     wrong: Money = 1.0
@@ -66,6 +71,7 @@ class Value(BaseModel):
     confusions: tuple[Confusion, ...] = ()
     """Costs of particular mistakes; they win over `levels` and `wrong`."""
     escalate: Escalation | None = None
+    """Who can be asked instead of answering; none: every request is answered."""
     latency: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Money per second of waiting."""
     volume: Annotated[int, Field(ge=0)] = 0

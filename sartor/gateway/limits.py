@@ -13,15 +13,19 @@ class Limits:
     """Bounds of one request."""
 
     body_bytes: int = 1024 * 1024
+    """Of the whole request."""
     drained_bytes: int = 32 * 1024 * 1024
     """How much of a body that is too large is read and thrown away, so that its sender gets to see the refusal."""
     receipt_seconds: float = 10.0
     """From the first byte of the body to the last."""
     answer_seconds: float = 60.0
+    """From the whole request to its answer."""
     messages: int = 1000
+    """Most messages of a chat."""
     text_bytes: int = 128 * 1024
     """Of the text that is answered, in UTF-8."""
     json_depth: int = 32
+    """How deep lists and objects may be nested."""
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

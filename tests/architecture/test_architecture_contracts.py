@@ -16,7 +16,11 @@ HEAVY = ("torch", "transformers", "vllm", "ray", "sklearn", "scipy", "pyarrow")
 
 def test_import_contracts_are_kept():
     done = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:]
 
@@ -91,9 +95,11 @@ def test_plugin_names_stand_only_in_their_own_room_and_in_the_pipeline():
     found = []
     for path in SOURCES:
         room = path.relative_to(ROOT / "sartor").parts[0]
+        if room == "__init__.py":  # the public names, which stand wherever they stand
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("sartor."):
                 parts = node.value.split(".")
-                if parts[1] != room and room not in ("pipeline", "interfaces") and " " not in node.value:
+                if parts[1] != room and room not in ("pipeline", "interfaces", "__init__.py") and " " not in node.value:
                     found.append(f"{path.relative_to(ROOT)}: {node.value}")
     assert not found

@@ -25,7 +25,7 @@ def init(
     rows: Annotated[Path, typer.Argument(help="Your rows: CSV, JSONL or Parquet.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the draft goes.")] = Path("task.yaml"),
     owned: Annotated[bool | None, typer.Option(help="Whether these rows are yours to use.", show_default=False)] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Draft a task file from your rows, and make the signing key if there is none.
 
@@ -174,12 +174,12 @@ def check(task: TaskFile = Path("task.yaml")) -> None:
 
 @task_app.command()
 def schema() -> None:
-    """The JSON Schema of a task file."""
+    """The JSON Schema of a task file, for editors that help with writing one."""
     import json
 
-    from sartor.core.task import Task
+    from sartor.interfaces.described import task_schema
 
-    print(json.dumps(Task.model_json_schema(), indent=1))
+    print(json.dumps(task_schema(), indent=1, ensure_ascii=False))
 
 
 def vars_of(thing: Any) -> dict[str, Any]:

@@ -57,13 +57,14 @@ def main() -> None:
     arguments = front + [a for a in arguments if a not in front]
     try:
         result: Any = app(args=arguments, prog_name="sartor", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort, EOFError):
         print("Stopped. What was finished is kept; run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has seen enough; nothing more may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last place where a failure can be put into words
         _fail(error)
     sys.exit(result if isinstance(result, int) else 0)

@@ -28,7 +28,7 @@ def search(
     where: Annotated[
         list[str], typer.Argument(help="field=value: task, recipe, base, title, data.", show_default=False)
     ],
-    limit: Annotated[int, typer.Option(min=1)] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
 ) -> None:
     """Variants by fields. Example: sartor registry search recipe=head base=minilm"""
     from sartor.pipeline.stock import search as find
@@ -91,7 +91,10 @@ def verify(handle: Handle) -> None:
 
 
 @app.command()
-def bom(handle: Handle, out: Annotated[Path | None, typer.Option("--out", "-o")] = None) -> None:
+def bom(
+    handle: Handle,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it here instead of printing it.")] = None,
+) -> None:
     """The bill of materials (CycloneDX): base, data, licences, figures."""
     import json
 

@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[str, typer.Option(help="Loopback only, until keys are set.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8800,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8800,
 ) -> None:
     """Answer POST /v1/chat/completions under each task's name, for any OpenAI client.
 
