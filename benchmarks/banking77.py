@@ -83,7 +83,7 @@ def _against(mine: Any, theirs: Any) -> dict[str, Any]:
 
 
 def _to_giant(validation: Answers, test: Answers, labels: tuple[str, ...], said: Ints) -> dict[str, Any]:
-    """The same with GPT-4 as the target: its errors measured on training rows, its recorded answers paid on test rows."""
+    """The same with GPT-4 as the target: errors measured on training rows, recorded answers paid on test rows."""
     body = _banking.value() | {"escalate": {"to": "GPT-4", "price": GPT4_PRICE, "column": "gpt4"}}
     value = Value.model_validate(body)
     index = {label: i for i, label in enumerate(labels)}

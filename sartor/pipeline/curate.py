@@ -44,7 +44,8 @@ def curate(shop: Workshop, task: Task, base_dir: Path, reading: Reading) -> Data
                 files=shop.store.vault.put_folder(folder),
                 made_by="data",
                 licence=draft.licence,
-                facts=draft.facts,
+                # Examples are texts of rows: they stay in the datasheet, where a sweep or an erasure reaches them.
+                facts={name: fact for name, fact in draft.facts.items() if name != "near_examples"},
                 task=task.name,
                 labels=draft.labels,
                 counts=draft.counts,
@@ -62,12 +63,5 @@ def open_dataset(shop: Workshop, dataset: Dataset) -> Snapshot:
 
 
 def _row_digest(row: dict[str, Any]) -> list[Any]:
-    return [
-        row["id"],
-        row["text"],
-        row["label"],
-        row["group"],
-        row["time"],
-        row["source"],
-        sorted(row["extra"].items()),
-    ]
+    columns = [sorted(row[part].items()) for part in ("inputs", "extra")]
+    return [row["id"], row["text"], row["label"], row["group"], row["time"], row["source"], *columns]

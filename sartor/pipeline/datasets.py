@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,9 @@ def write_datasheet(sheet: dict[str, Any], path: Path) -> None:
 
 def diff_of(shop: Workshop, a: str, b: str) -> dict[str, Any]:
     """What changed between two data sets."""
-    one, two = (open_dataset(shop, dataset_named(shop, which)) for which in (a, b))
-    return asdict(diff(one, two))
+    (one, sheet_one), (two, sheet_two) = (datasheet_of(shop, which) for which in (a, b))
+    found = diff(open_dataset(shop, one), open_dataset(shop, two), sheet_a=sheet_one, sheet_b=sheet_two)
+    return found.body()
 
 
 def quarantine_of(shop: Workshop, which: str) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ from sartor.training.calibration import fit
 from sartor.training.job import Draft, Embed, Job, Part
 
 RECIPES = Shelf("sartor.training.recipes")
-ROLES = ("first", "second", "third", "fourth")
+ROLES = ("first", "second")
+"""Roles of the parts that a variant can be mixed of."""
 
 
 @dataclass(frozen=True)
