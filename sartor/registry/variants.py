@@ -47,10 +47,12 @@ def register_many(ledger: Ledger, variants: Sequence[Variant]) -> list[Version]:
     has won, so this ends.
     """
     stock = {(check_task(variant.task), variant.digest): variant for variant in variants}
-    while fresh := [key for key in stock if key not in (have := _versions_of(ledger, stock))]:
+    have = _versions_of(ledger, stock)
+    while fresh := [key for key in stock if key not in have]:
         changes = [Change(version.name, version.digest, None) for version in _next_versions(ledger, fresh)]
         with suppress(ConflictError):
             ledger.move_many(changes, decision="", items=[stock[key] for key in fresh])
+        have = _versions_of(ledger, stock)
     return [have[variant.task, variant.digest] for variant in variants]
 
 
