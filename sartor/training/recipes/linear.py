@@ -7,7 +7,6 @@ its character n-grams side by side follow Wang & Manning 2012 and Joachims 1998.
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -124,16 +123,10 @@ def _fit(
         bias[present] = 0.0
         return weight, bias
 
-    def against_rest(label: int) -> tuple[Singles, float]:
+    # One after another: the solver draws from one random state in the process, which threads would share.
+    for label in track(present, WHAT, len(present), job.progress if watched else silent):
         model = _solver(loss, c, job.seed).fit(features, targets == label, sample_weight=weights)
-        return model.coef_[0].astype(np.float32), float(model.intercept_[0])
-
-    # The solver leaves Python's lock, so labels are fitted side by side; their order changes nothing.
-    with ThreadPoolExecutor(job.threads) as pool:
-        found = pool.map(against_rest, present)
-        watched_found = track(found, WHAT, len(present), job.progress if watched else silent)
-        for label, one in zip(present, watched_found, strict=True):
-            weight[label], bias[label] = one
+        weight[label], bias[label] = model.coef_[0], model.intercept_[0]
     return weight, bias
 
 
