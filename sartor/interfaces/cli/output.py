@@ -41,10 +41,10 @@ def say(text: str = "") -> None:
 
 
 def console() -> Any:
-    """The terminal, on stdout."""
+    """The terminal on stdout; wide where it is a file or a pipe, since nothing wraps there."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
