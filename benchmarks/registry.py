@@ -40,7 +40,7 @@ RECIPES, BASES = 5, 2
 """A task's variants spread evenly, so that task, recipe and base together always find ten."""
 BATCH = 1_000
 REPEATS = {"pointer": 40, "read": 40, "search": 20, "lineage": 20, "register": 10, "rollback": 10, "batch": 1}
-ROUNDS = {"pointer": 8, "read": 8, "search": 8, "lineage": 8, "register": 6, "rollback": 6, "batch": 2}
+ROUNDS = {"pointer": 8, "read": 8, "search": 8, "lineage": 8, "register": 6, "rollback": 6, "batch": 1}
 READS, SINGLES = ("pointer", "read", "search", "lineage"), ("register", "rollback")
 GOAL_READS, GOAL_SINGLES, GOAL_GROWTH = 20.0, 2.0, 2.0
 LABELS = ("no", "yes")
