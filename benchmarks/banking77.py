@@ -18,9 +18,6 @@ from sartor.evaluation.statistics import mcnemar, wilson
 from sartor.pipeline.inspect import answers_behind
 from sartor.pipeline.run import decide_on, inspect_all, make_all, open_hall
 
-GPT4_PRICE = 0.25
-"""EUR per call: the authors paid about US$ 740 for about 3,000 rows with three shots a class (arXiv 2310.13395)."""
-
 
 def run() -> dict[str, Any]:
     """Make all rungs, pick on validation, hold the picked one against the giants, then the decisions in money."""
@@ -84,7 +81,7 @@ def _against(mine: Any, theirs: Any) -> dict[str, Any]:
 
 def _to_giant(validation: Answers, test: Answers, labels: tuple[str, ...], said: Ints) -> dict[str, Any]:
     """The same with GPT-4 as the target: errors measured on training rows, recorded answers paid on test rows."""
-    body = _banking.value() | {"escalate": {"to": "GPT-4", "price": GPT4_PRICE, "column": "gpt4"}}
+    body = _banking.value() | {"escalate": {"to": "GPT-4", "price": _banking.GPT4_PRICE, "column": "gpt4"}}
     value = Value.model_validate(body)
     index = {label: i for i, label in enumerate(labels)}
     path = data_folder() / "banking77" / "gpt4_labelled_train.jsonl"

@@ -68,9 +68,11 @@ class Prediction:
     out_of_scope: float | None = None
     """Higher means less like anything in training; thresholds are the variant's own."""
     usage: Usage = field(default_factory=Usage)
+    """Tokens and CPU seconds that it took."""
     cost: float = 0.0
     """Money that serving this answer cost, over all hops."""
     hops: tuple[Hop, ...] = ()
+    """What was asked on the way, in order; empty where only one model was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,11 @@ class Incumbent(Section):
     column: str | None = None
     """Column of recorded answers (kind `recorded`)."""
     model: str | None = None
-    """Hosted model whose price the recorded answers carry (a base of the catalogue)."""
+    """Hosted model that gave the recorded answers (a base of the catalogue)."""
+    price: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Money per recorded answer; default the model's list price for a text of mean length."""
+    prompt_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens of instructions and examples that were sent with each text; they count in the list price."""
     label: str | None = None
     """The answer that the rule always gives (kind `rule`); default the most frequent label."""
 

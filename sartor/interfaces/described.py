@@ -41,6 +41,28 @@ def _strings_below(tree: ast.stmt) -> dict[str, str]:
     return found
 
 
+def methods(cls: type) -> Iterator[tuple[str, str]]:
+    """How each public method and property of a class is written, and what it says of itself."""
+    (tree,) = ast.parse(dedent(getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _public(node.name):
+            name = cls.__name__ if node.name == "__init__" else node.name
+            taken = ast.unparse(node.args).removeprefix("self").removeprefix(", ")
+            call = name if _is_property(node) else f"{name}({taken})"
+            gives = f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
+            begins = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
+            yield f"{begins}{call}{gives}".replace("'", ""), ast.get_docstring(node) or ""
+
+
+def _public(name: str) -> bool:
+    return name == "__init__" or not name.startswith("_")
+
+
+def _is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(d, ast.Name) and d.id in ("property", "cached_property") for d in node.decorator_list)
+
+
 def words_of(field: FieldInfo) -> tuple[str, str]:
     """What a field takes, and its default."""
     takes = _type(field.annotation) + _bounds(field.metadata)

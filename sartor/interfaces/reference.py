@@ -6,19 +6,22 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from inspect import cleandoc, getdoc, getmodule
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+import sartor
 from sartor.core import errors
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
-from sartor.interfaces.described import field_docs, models_in, task_schema, words_of
+from sartor.interfaces.described import field_docs, methods, models_in, task_schema, words_of
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 SHELVES = {
@@ -53,6 +56,7 @@ def pages() -> dict[str, str]:
     return {
         "README.md": _index(),
         "cli.md": _page("Commands", _cli()),
+        "python.md": _page("Python", _python()),
         "plugins.md": _page("Plug-ins", _plugins()),
         "task.md": _page("The task file", _task()),
         "settings.md": _page("Settings", _settings()),
@@ -64,6 +68,7 @@ def pages() -> dict[str, str]:
 def _index() -> str:
     lines = [
         "* [Commands](cli.md): everything that `sartor` can be told",
+        "* [Python](python.md): what `from sartor import …` gives",
         "* [Plug-ins](plugins.md): sources, curators, bases, recipes, engines, metrics, with their settings",
         "* [The task file](task.md), and its [JSON Schema](task.schema.json)",
         "* [Settings](settings.md): environment variables, limits of a request",
@@ -73,7 +78,8 @@ def _index() -> str:
 
 
 def _page(title: str, lines: Iterable[str]) -> str:
-    return "\n".join([f"# {title}", "", NOTE, "", *lines])
+    text = "\n".join([f"# {title}", "", NOTE, "", *lines])
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -131,6 +137,29 @@ def _default(param: Any) -> str:
     if param.required:
         return "required"
     return "" if param.default in (None, "", False) else f"`{str(param.default).lower()}`"
+
+
+# Python
+
+
+def _python() -> Iterator[str]:
+    yield "What `from sartor import …` gives; all of it is typed. Nothing is imported before it is used."
+    yield ""
+    for name in sartor.__all__:
+        thing = getattr(sartor, name)
+        yield from (f"## {name}", "", getdoc(thing) or "", "")
+        if isinstance(thing, type):
+            yield from _members(thing)
+
+
+def _members(cls: type) -> Iterator[str]:
+    for written, says in methods(cls):
+        yield from ("```python", written, "```", "", says, "")
+    if cls.__module__ in (Task.__module__, sartor.Value.__module__):
+        yield from ("Its fields are the keys of [the task file](task.md).", "")
+    elif is_dataclass(cls):
+        docs = field_docs(cls)
+        yield from table(["field", "what"], [(f"`{f.name}`", docs.get(f.name, "")) for f in dataclass_fields(cls)])
 
 
 # Plug-ins

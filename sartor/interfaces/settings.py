@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sartor.core.errors import AskError, NotFoundError
 from sartor.core.progress import Progress, silent
+from sartor.economics.unit_cost import CORE_HOUR
 
 if TYPE_CHECKING:
     from sartor.pipeline.workshop import Workshop
@@ -59,7 +60,7 @@ class Settings:
             key=Path(env.get("SARTOR_KEY", default_key)),
             cache=Path(env.get("SARTOR_CACHE", default_cache)),
             threads=int(_number("SARTOR_THREADS", min(os.cpu_count() or 1, 4))),
-            hourly_price=_number("SARTOR_HOURLY_PRICE", 0.04),
+            hourly_price=_number("SARTOR_HOURLY_PRICE", CORE_HOUR),
             who=env.get("SARTOR_WHO") or _user(),
         )
 

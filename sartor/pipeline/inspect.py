@@ -9,10 +9,11 @@ from typing import Any
 
 from sartor.core.errors import AskError
 from sartor.core.licence import Licence
-from sartor.core.predict import Predictor
+from sartor.core.predict import Predictor, Usage
 from sartor.core.records import Dataset, Record, Report, Variant
 from sartor.core.rows import Snapshot
 from sartor.core.task import Incumbent, Task
+from sartor.economics.prices import estimate_tokens, price_of
 from sartor.evaluation.answers import Answers, collect
 from sartor.evaluation.inspect import inspect
 from sartor.evaluation.measure import METRICS
@@ -100,8 +101,7 @@ def _standing_in(place: Hall, wanted: Incumbent) -> tuple[str, Predictor]:
             raise AskError(
                 "A recorded incumbent needs the column of its answers: add 'incumbent.column'.", param="incumbent"
             )
-        price = place.shop.prices.get(wanted.model or "", 0.0)
-        return wanted.model or wanted.column, Recorded(wanted.column, labels, wanted.model or "", price)
+        return wanted.model or wanted.column, Recorded(wanted.column, labels, wanted.model or "", _price(place, wanted))
     if wanted.kind == "person" or (wanted.kind == "live" and value.escalate is not None):
         person = Person(value)
         assert value.escalate is not None
@@ -109,6 +109,29 @@ def _standing_in(place: Hall, wanted: Incumbent) -> tuple[str, Predictor]:
     counts = Counter(row.label for row in place.snapshot.splits["train"])
     label = wanted.label or max(counts, key=lambda name: (counts[name], str(name))) or labels[0]
     return f"always '{label}'", Rule(label)
+
+
+def _price(place: Hall, wanted: Incumbent) -> float:
+    """Money per recorded answer: as the task states it, else the model's list price for a text of mean length.
+
+    Raises:
+        AskError: only a list price in another currency is known; its figure is named.
+    """
+    if wanted.price is not None or wanted.model is None:
+        return wanted.price or 0.0
+    texts = [row.text for row in place.snapshot.splits["test"]]
+    mean = sum(estimate_tokens(text) for text in texts) / max(len(texts), 1)
+    price = price_of(wanted.model)
+    answers = sum(estimate_tokens(label) for label in place.snapshot.labels) / len(place.snapshot.labels)
+    each = price.cost(Usage(round(mean) + wanted.prompt_tokens, round(answers)))
+    if price.currency != place.task.value.currency:
+        raise AskError(
+            f"{wanted.model} costs about {each:.6f} {price.currency} an answer by its list price ({price.source}), and "
+            f"the task counts in {place.task.value.currency}. State the price in that currency: incumbent.price.",
+            param="incumbent.price",
+            code="other_currency",
+        )
+    return each
 
 
 def _licence(shop: Workshop, subject: Subject) -> Licence:

@@ -1,9 +1,10 @@
 """What every verb works with: store, key, threads, who asks. Built once by an interface, passed down."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sartor.core.progress import Progress, silent
+from sartor.economics.unit_cost import CORE_HOUR, core_second
 from sartor.store.opening import Store
 
 
@@ -19,13 +20,11 @@ class Workshop:
     threads: int = 1
     who: str = "unknown"
     """Who is recorded as having decided."""
-    hourly_price: float = 0.04
+    hourly_price: float = CORE_HOUR
     """Money per hour of one CPU core, in the task's currency."""
-    prices: dict[str, float] = field(default_factory=dict)
-    """Prices of hosted models per request, by name, that override the price list."""
     progress: Progress = silent
 
     @property
     def second_price(self) -> float:
         """Money per CPU second."""
-        return self.hourly_price / 3600.0
+        return core_second(self.hourly_price)

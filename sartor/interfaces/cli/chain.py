@@ -45,7 +45,7 @@ def init(
         )
     if owned is None:
         owned = sys.stdin.isatty() and typer.confirm("Are these rows yours to use (owned)?")
-    text = draft_task(rows, owned=owned)
+    text = draft_task(rows, owned=owned, folder=out.parent)
     key = Settings.read(mode.home).key
     made_key = not key.exists()
     if made_key:
