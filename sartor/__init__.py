@@ -37,9 +37,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sartor' has no attribute '{name}': it has {', '.join(__all__)}")
-    import importlib
+if not TYPE_CHECKING:  # type checkers would take it for a promise that every name is there
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'sartor' has no attribute '{name}': it has {', '.join(__all__)}")
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

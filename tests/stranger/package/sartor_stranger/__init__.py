@@ -1,0 +1,1 @@
+"""A recipe, a metric and a source for Sartor, from outside."""
