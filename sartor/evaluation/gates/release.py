@@ -201,8 +201,9 @@ def _unit_cost(case: Case) -> Iterator[_Line]:
 
 
 def _plain(value: float) -> str:
-    """A number as people write it, never in powers of ten."""
-    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.6f}".rstrip("0").rstrip(".")
+    """A number as people write it, never in powers of ten: cents, or two figures that count."""
+    decimals = 2 if value == 0 or abs(value) >= 1 else min(12, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
 
 
 def _limit(name: str, what: str, value: float | None, limit: float | None, unit: str) -> _Line:
@@ -289,9 +290,9 @@ def _asked(margin: float, case: Case) -> str:
 
 
 def _per_1000(money: float) -> str:
-    """Money of 1,000 requests: cents, or two figures that count where cents would show nothing."""
+    """Money of 1,000 requests: cents, or as many decimals as it takes to show something."""
     amount = 1000.0 * money
-    return f"{amount:,.2f}" if amount == 0 or abs(amount) >= 0.1 else f"{amount:.2g}"
+    return f"{amount:,.2f}" if amount == 0 or abs(amount) >= 0.1 else _plain(amount)
 
 
 def _finite(value: float | None) -> bool:

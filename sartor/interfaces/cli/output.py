@@ -83,10 +83,19 @@ def progress_bars() -> Iterator["Progress"]:
     columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         known: dict[str, Any] = {}
+        vague: set[str] = set()  # steps that never say how much there is
 
         def draw(what: str, done: int, total: int) -> None:
             if what not in known:
+                # What has ended makes room; what goes on around the new step stays.
+                for name in [
+                    n for n, bar in known.items() if bars.tasks[bars.task_ids.index(bar)].finished or n in vague
+                ]:
+                    bars.remove_task(known.pop(name))
+                    vague.discard(name)
                 known[what] = bars.add_task(what, total=total or None)
+                if not total:
+                    vague.add(what)
             bars.update(known[what], completed=done, total=total or None)
 
         yield draw
