@@ -66,6 +66,18 @@ def test_json_is_one_document_on_stdout(name: str, house: House) -> None:
         assert not (folder / "nowhere").exists()
 
 
+@pytest.mark.parametrize("name", JSON)
+def test_people_get_lines_and_no_python(name: str, house: House) -> None:
+    said = house.sartor(*JSON[name])
+    assert said.code == 0, said.err
+    assert said.err == ""
+    assert said.out.strip()
+    if name not in ("task schema", "registry bom"):
+        assert "{'" not in said.out
+        assert "None" not in said.out
+        assert "Path(" not in said.out
+
+
 @pytest.mark.parametrize("words", [("registry", "show", "nobody"), ("registry", "showw"), ("run", "none.yaml")])
 def test_an_error_is_one_json_document_too(words: tuple[str, ...], house: House) -> None:
     said = house.sartor("--json", *words)

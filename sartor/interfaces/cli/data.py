@@ -1,7 +1,7 @@
 """Data sets: look at them, compare them, see and put back what was taken out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,8 @@ app = typer.Typer(help="Data sets: show, diff, quarantine, restore.", no_args_is
 Which = Annotated[
     str, typer.Argument(help="Digest of a data set, or a task's name for its latest.", show_default=False)
 ]
+
+CHANGES = ("added", "removed", "relabelled", "moved")
 
 
 @app.command()
@@ -48,12 +50,22 @@ def diff(a: Which, b: Which) -> None:
 
     with workshop(read_only=True) as shop:
         found = diff_of(shop, a, b)
-    emit(
-        found,
-        lambda: table(
-            "", ["what", "figure"], [(k, v if not isinstance(v, list | dict) else len(v)) for k, v in found.items()]
-        ),
-    )
+
+    def people() -> None:
+        table("", ["split", "rows before#", "after#"], [(split, *counts) for split, counts in found["counts"].items()])
+        table("", ["texts", "how many#"], [(what, len(found[what])) for what in CHANGES])
+        shares = [(label, f"{before:.1%}", f"{after:.1%}") for label, (before, after) in _labels(found)]
+        if shares:
+            table("", ["label", "share before", "after"], shares)
+        for line in found["curators"]:
+            say(line)
+
+    emit(found, people)
+
+
+def _labels(found: dict[str, Any]) -> list[tuple[str, tuple[float, float]]]:
+    """The labels whose share changed most, at most ten."""
+    return sorted(found["labels"].items(), key=lambda item: -abs(item[1][0] - item[1][1]))[:10]
 
 
 @app.command()

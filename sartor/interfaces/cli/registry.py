@@ -131,5 +131,21 @@ def retire(task: TaskName, why: Annotated[str, typer.Option(help="The reason, ke
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = _words(value)
     return text if len(text) <= 160 else text[:157] + "…"
+
+
+def _words(value: Any) -> str:
+    """A JSON value for people; of a metric the figure with its interval."""
+    if isinstance(value, dict) and {"value", "low", "high"} <= set(value):
+        if value["value"] is None:
+            return value["note"] or "unknown"
+        bounds = f"{_words(value['low'])} to {_words(value['high'])}, " if value["low"] is not None else ""
+        return f"{_words(value['value'])} ({bounds}{value['n']:,} rows)"
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {said}" for name, inner in value.items() if (said := _words(inner)))
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(inner) for inner in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
