@@ -39,10 +39,11 @@ A_TASK = 100
 RECIPES, BASES = 5, 2
 """A task's variants spread evenly, so that task, recipe and base together always find ten."""
 BATCH = 1_000
-REPEATS = {"pointer": 40, "read": 40, "search": 20, "lineage": 20, "register": 10, "rollback": 10, "batch": 1}
+REPEATS = {"pointer": 40, "read": 40, "search": 20, "lineage": 20, "register": 10, "rollback": 10, "batch": 4}
 ROUNDS = {"pointer": 8, "read": 8, "search": 8, "lineage": 8, "register": 6, "rollback": 6, "batch": 1}
 READS, SINGLES = ("pointer", "read", "search", "lineage"), ("register", "rollback")
 GOAL_READS, GOAL_SINGLES, GOAL_GROWTH = 20.0, 2.0, 2.0
+PEER = "mlflow 1,000"
 LABELS = ("no", "yes")
 LICENCE = Licence.of("Apache-2.0")
 
@@ -55,7 +56,7 @@ def run() -> dict[str, Any]:
     with TemporaryDirectory() as temp:
         stores = {f"sartor {size:,}": _Ours(Path(temp) / str(size), size) for size in SIZES}
         peer = _Mlflow(Path(temp) / "mlflow", SIZES[0])
-        sides = {name: ours.actions for name, ours in stores.items()} | {"mlflow 1,000": peer.actions}
+        sides = {name: ours.actions for name, ours in stores.items()} | {PEER: peer.actions}
         taken = {operation: _measure(operation, sides) for operation in REPEATS}
         settings = {"sartor": stores["sartor 1,000"].settings, "mlflow": peer.settings}
     return _judge(taken, settings)
@@ -67,7 +68,8 @@ def _measure(operation: str, sides: dict[str, Actions]) -> dict[str, float]:
     for _ in range(ROUNDS[operation]):
         for name in (*sides, *reversed(sides)):
             act = sides[name][operation]
-            for _ in range(REPEATS[operation]):
+            # The peer's batch takes half a minute: once a visit is enough.
+            for _ in range(1 if (operation, name) == ("batch", PEER) else REPEATS[operation]):
                 started = time.perf_counter()
                 act()
                 seconds[name].append(time.perf_counter() - started)
@@ -76,7 +78,7 @@ def _measure(operation: str, sides: dict[str, Actions]) -> dict[str, float]:
 
 def _judge(taken: dict[str, dict[str, float]], settings: dict[str, Any]) -> dict[str, Any]:
     small, large = f"sartor {SIZES[0]:,}", f"sartor {SIZES[-1]:,}"
-    faster = {op: times["mlflow 1,000"] / times[small] for op, times in taken.items()}
+    faster = {op: times[PEER] / times[small] for op, times in taken.items()}
     slower = {op: times[large] / times[small] for op, times in taken.items()}
     met = (
         all(faster[op] >= GOAL_READS for op in (*READS, "batch"))
