@@ -29,6 +29,7 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(2048)  # from now on callers wait instead of being refused
     except OSError as error:
         listening.close()
         raise ConflictError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sartor.core.errors import NotFoundError, StoreError
 from sartor.core.records import Artifact
 from sartor.store.disk import sync, writing
 from sartor.store.engine import open_sqlite, open_url
@@ -36,8 +37,7 @@ class Store:
         """A folder with exactly the artifact's files under their own names, each verified; made once, then reused.
 
         Raises:
-            NotFoundError: a file is not in the vault.
-            StoreError: a file is damaged, or the disk is full.
+            StoreError: a file is missing or damaged, or the disk is full.
         """
         target = self.laid / artifact.digest
         if target.is_dir():
@@ -49,11 +49,21 @@ class Store:
             self.temp.mkdir(mode=0o700, parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix="laid-", dir=self.temp))
             try:
-                self.vault.lay_out(artifact.files, work)
+                self._lay_out(artifact, work)
                 _settle(work, target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
         return target
+
+    def _lay_out(self, artifact: Artifact, folder: Path) -> None:
+        try:
+            self.vault.lay_out(artifact.files, folder)
+        except NotFoundError as error:
+            raise StoreError(
+                f"'{artifact.name}' ({artifact.digest[:12]}) is not whole: {error.message} Restore it from a backup "
+                "('sartor restore'), or make it again.",
+                code="file_missing",
+            ) from error
 
     def close(self) -> None:
         """Close the ledger's connections and drop what was only for this opening."""

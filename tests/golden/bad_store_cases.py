@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from golden_house import House, Said, write_rows
 
 from sartor.core.errors import ConflictError
 from sartor.core.records import Decision, TaskRecord, Variant
+from sartor.store.engine import sqlite_module
+from sartor.store.schema import REVISION
 
 CLOSED = "http://127.0.0.1:9/simple"
 """A package index that nobody serves."""
@@ -247,6 +250,26 @@ def damaged_file(house: House) -> list[Said]:
     house.overwrite(file_of_live(house), lambda data: flipped(data, 900))
     shutil.rmtree(house.home / "laid")
     return [house.sartor("registry", "verify", "triage"), *both(house, "triage")]
+
+
+def missing_file(house: House) -> list[Said]:
+    """As after somebody has tidied up the vault by hand."""
+    place = file_of_live(house)
+    data, rights = place.read_bytes(), place.stat().st_mode
+    shutil.rmtree(house.home / "laid")
+    place.unlink()
+    house.undo += [lambda: place.chmod(rights), lambda: place.write_bytes(data)]
+    return [house.sartor("registry", "verify", "triage"), *both(house, "triage")]
+
+
+def store_of_a_newer_sartor(house: House) -> Said:
+    def stamp(revision: str) -> None:
+        with closing(sqlite_module().connect(house.home / "ledger.db", isolation_level=None)) as database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+    stamp("9999")
+    house.undo.append(lambda: stamp(REVISION))
+    return house.sartor("run", "task.yaml")
 
 
 def both(house: House, model: str) -> list[Said]:

@@ -67,7 +67,7 @@ class House:
     """A folder with rows, a task file, a key and a store."""
 
     folder: Path
-    undo: list[Callable[[], None]] = field(default_factory=list)
+    undo: list[Callable[[], object]] = field(default_factory=list)
     """Repairs of what a test damaged on purpose, the last one first."""
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from golden_house import House, compare_with_golden
 from typer.main import get_command
 
 from sartor.interfaces.cli.main import app
+from sartor.interfaces.demo import ask
 from sartor.interfaces.reference import _commands
 
 HELP = Path(__file__).parent / "help"
@@ -91,6 +93,24 @@ def test_quiet_says_nothing_of_its_own(house: House) -> None:
     for words in (("predict", "rows.csv", "--quiet"), ("-q", "registry", "verify", "triage")):
         said = house.sartor(*words)
         assert (said.code, said.out, said.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=["interrupt", "terminate"])
+def test_a_server_answers_as_soon_as_it_says_so_and_stops_when_told(stop: signal.Signals, house: House) -> None:
+    command = [Path(sys.executable).parent / "sartor", "serve", "--port", "0"]
+    environment = {**os.environ, **house.environment}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=house.folder, env=environment) as server:
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        answer, headers = ask(said.split()[-1].removesuffix("/v1"), "triage", "please, my card was stolen")
+        server.send_signal(stop)
+        assert server.wait(timeout=30) in (130, -stop)
+        assert server.stderr is not None
+        assert server.stderr.read() == ""
+    assert said.startswith("Serving triage on http://127.0.0.1:")
+    assert answer == "card"
+    assert headers["x-sartor-decision"] == "answer"
 
 
 def test_decide_replays_as_people_see_it(house: House) -> None:

@@ -193,7 +193,7 @@ def test_an_artifact_is_laid_out_once_and_made_again_when_it_was_touched(vault_o
 
 def test_an_artifact_whose_file_is_missing_is_not_laid_out(store: Store) -> None:
     artifact = Artifact(name="model", files={"weights": "0" * 64}, licence=Licence.of("owned"))
-    with pytest.raises(NotFoundError):
+    with pytest.raises(StoreError, match="not whole"):
         store.folder(artifact)
     assert not (store.laid / artifact.digest).exists()
     assert list(store.temp.iterdir()) == []
