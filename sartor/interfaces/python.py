@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sartor.core.errors import AskError
 from sartor.core.predict import Prediction, Request
 from sartor.core.progress import Progress, silent
 from sartor.interfaces.settings import Settings
@@ -37,10 +38,21 @@ class Model:
         return self._served.variant
 
     def answer(self, inputs: Sequence[Input]) -> list[Prediction]:
-        """One prediction per input, in order. Blocks; see `predict` for async callers."""
-        import asyncio
+        """One prediction per input, in order. Blocks, in notebooks too; async callers have `predict`.
 
-        return asyncio.run(self.predict(inputs))
+        Raises:
+            AskError: an input lacks a column that the task reads.
+        """
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        asking = self.predict(inputs)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(asking)
+        with ThreadPoolExecutor(max_workers=1) as aside:  # a loop runs here already, and can't run another
+            return aside.submit(asyncio.run, asking).result()
 
     async def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """One prediction per input, in order."""
@@ -48,8 +60,18 @@ class Model:
 
     def _request(self, given: Input) -> Request:
         how = self._served.task.input
-        inputs = {how.columns[0]: given} if isinstance(given, str) else dict(given)
-        return Request(text=how.render(inputs), inputs=inputs)
+        if isinstance(given, str):
+            # One text for several columns: the caller has put them together.
+            inputs = {how.columns[0]: given}
+            return Request(text=how.render(inputs) if len(how.columns) == 1 else given, inputs=inputs)
+        missing = [column for column in how.columns if column not in given]
+        if missing:
+            raise AskError(
+                f"The input lacks '{missing[0]}'. The task reads {', '.join(how.columns)}; given: {', '.join(given)}.",
+                param=missing[0],
+                code="missing_column",
+            )
+        return Request(text=how.render(given), inputs=dict(given))
 
 
 class Home:
