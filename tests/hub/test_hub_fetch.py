@@ -194,7 +194,7 @@ def test_a_folder_is_copied_without_pickles_scripts_and_hidden_files(tmp_path: P
         ({"model.safetensors": safetensors({"a": {"dtype": "F32", "shape": [8], "data_offsets": [4, 36]}})}, "a hole"),
         (
             {"model.safetensors": safetensors({"a": {"dtype": "X9", "shape": [8], "data_offsets": [0, 32]}})},
-            "no tensors",
+            "not describe tensors",
         ),
         ({"model.safetensors": safetensors({"a": 7})}, "not describe tensors"),
     ],
