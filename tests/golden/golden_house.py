@@ -180,7 +180,9 @@ def copy_of(house: House, folder: Path) -> House:
 
 
 def normal(text: str, house: House) -> str:
-    """Without what differs from run to run: folders, digests, times, ports."""
+    """Without what differs from run to run and between versions of libraries: folders, digests, ports, pip's words."""
+    text = re.sub(r"and it failed: .*?\. (?=Check|A file)", "and it failed: <pip's reason>. ", text)
+    text = re.sub(r"as Parquet failed: .* If it is text", "as Parquet failed: <reason>. If it is text", text)
     text = text.replace(str(house.folder), "<tmp>")
     text = re.sub(r"/tmp/sartor-\w+", "<scratch>", text)
     text = re.sub(r"\b[0-9a-f]{12,64}(-\d+)?\b", "<digest>", text)
