@@ -14,6 +14,8 @@ RUNGS: list[dict[str, Any]] = [
     {"recipe": "head", "base": "mpnet"},
     {"recipe": "adapter", "base": "minilm"},
     {"recipe": "tune", "base": "minilm"},
+    {"recipe": "blend", "name": "blend:linear+minilm", "of": ["linear", "head:minilm"]},
+    {"recipe": "blend", "name": "blend:linear+mpnet", "of": ["linear", "head:mpnet"]},
     {"recipe": "blend", "name": "blend:mpnet+tune", "of": ["head:mpnet", "tune:minilm"]},
 ]
 """All rungs of the ladder, the cheapest first."""
