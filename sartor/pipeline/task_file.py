@@ -14,6 +14,7 @@ from sartor.core.task import Task
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
+TEXT, BOOLEAN, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "bool", "timestamp"))
 
 
 def read_task(path: Path) -> Task:
@@ -74,10 +75,11 @@ def load_yaml(text: str, name: str) -> Any:
             return None
         _settle(node, name, yaml)
         return yaml.SafeLoader("").construct_document(node)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        # The plain errors are of scalars under an explicit tag, such as `!!int ten`.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise AskError(
             f"{name}{where} is not YAML: {problem}. Look there for a missing quote, bracket or indent.", code="bad_yaml"
         ) from error
@@ -100,24 +102,26 @@ def _depths(tokens: Any, yaml: Any) -> Any:
 
 
 def _settle(node: Any, name: str, yaml: Any) -> None:
-    """Refuse double keys; read keys as text, and only true and false as truth values: 'no' is a label, 'true' a key.
+    """Refuse double keys; read keys and dates as text, and only true and false as truth values.
 
-    YAML 1.1, which the parser reads, would take `{true: card}` for a key that is no name, and `labels: [yes, no]` for
-    truth values.
+    YAML 1.1, which the parser reads, would take the key of `{true: card}` and the labels of `[yes, no]` for truth
+    values, and some version numbers for dates.
     """
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise AskError(f"{name}, line {line}: a key must be plain text.", code="yaml_key")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise AskError(
                     f"{name}, line {line}: the key '{key.value}' stands twice. Keep one.", code="yaml_double_key"
                 )
             seen.add(key.value)
-            key.tag = "tag:yaml.org,2002:str"
+            key.tag = TEXT
             _settle(value, name, yaml)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _settle(value, name, yaml)
-    elif node.tag == "tag:yaml.org,2002:bool" and node.value.lower() not in ("true", "false"):
-        node.tag = "tag:yaml.org,2002:str"
+    elif (node.tag == BOOLEAN and node.value.lower() not in ("true", "false")) or node.tag == TIMESTAMP:
+        node.tag = TEXT

@@ -12,7 +12,6 @@ from sartor.interfaces import reference
 from sartor.interfaces.cli.main import app
 from sartor.interfaces.described import field_docs, models_in, task_schema
 from sartor.interfaces.settings import VARIABLES
-from sartor.pipeline.task_file import parse_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,14 +60,3 @@ def test_variables_that_are_read_are_those_that_are_listed() -> None:
     source = (ROOT / "sartor" / "interfaces" / "settings.py").read_text(encoding="utf-8")
     read = set(re.findall(r'(?:get\(|_number\()"(SARTOR_\w+)"', source))
     assert read == set(VARIABLES)
-
-
-def test_keys_and_labels_are_text_whatever_yaml_makes_of_them() -> None:
-    task = parse_task(
-        "name: t\nlabels: [yes, no, 'true', off]\ndata: {sources: [{use: csv, path: a.csv}]}\n"
-        "value: {confusions: [{true: no, answer: yes, cost: 2}]}\n"
-        "candidates: [{recipe: linear, value_weights: true}]\n"
-    )
-    assert task.labels == ("yes", "no", "true", "off")
-    assert (task.value.confusions[0].true, task.value.confusions[0].answer) == ("no", "yes")
-    assert task.candidates[0].value_weights is True
