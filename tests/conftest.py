@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,3 +180,23 @@ def tiny_linear(tmp_path_factory: pytest.TempPathFactory) -> TinyLinear:
     calibration = {"temperature": 0.5, "energy": [-3.0, 1.0], "novelty": None, "threshold": 2.0}
     (folder / "calibration.json").write_text(json.dumps(calibration))
     return TinyLinear(folder, tuple(TINY_ROWS), tuple(fitted), model)
+
+
+@pytest.fixture(scope="session")
+def base_folder() -> Callable[[str], Path]:
+    """Folder of a base that `make test` fetched beforehand; tests themselves stay offline."""
+    root = Path(__file__).parents[1] / ".sartor" / "bases"
+
+    def folder(name: str) -> Path:
+        if not (root / "ledger.db").is_file():
+            pytest.skip(f"no bases in {root}: run make test, or sartor --home {root} hub fetch {name}")
+        from sartor.core.records import Base
+        from sartor.store.opening import open_store
+
+        store = open_store(root)
+        try:
+            return store.folder(store.ledger.find(Base, name=name, limit=1)[0])
+        finally:
+            store.close()
+
+    return folder

@@ -1,8 +1,6 @@
 """Recipes that change an encoder: on a tiny one made here, and once on the real MiniLM."""
 
-import contextlib
 import json
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -174,18 +172,9 @@ def test_hierarchy_loss_is_milder_on_the_right_branch():
 
 
 @pytest.mark.train
-def test_tuning_the_real_minilm_learns(tmp_path, request):
-    base = real_minilm(request)
+def test_tuning_the_real_minilm_learns(tmp_path, base_folder):
+    base = base_folder("minilm")
     job = job_on(base, tmp_path / "a")
     draft = make("tune", job, epochs=2, batch=8)
     assert draft.facts["validation"][-1]["accuracy"] >= 0.95
     assert json.loads((job.folder / "encoder" / "config.json").read_text())["model_type"] == "bert"
-
-
-def real_minilm(request) -> Path:
-    with contextlib.suppress(pytest.FixtureLookupError):
-        return request.getfixturevalue("base_folder")("minilm")
-    folder = Path(tempfile.gettempdir()) / "bases" / "minilm"
-    if not (folder / "model.safetensors").exists():
-        pytest.skip("the base minilm is not fetched: run 'sartor hub fetch minilm'")
-    return folder
