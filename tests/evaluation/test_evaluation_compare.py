@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -144,12 +143,3 @@ def test_groups_make_a_comparison_humbler(world):
     together = compare(replace(a, groups=groups), replace(b, groups=groups), made.terms)
     assert together.saved.value == alone.saved.value
     assert together.saved.high - together.saved.low > 1.5 * (alone.saved.high - alone.saved.low)
-
-
-def test_two_thousand_draws_of_a_large_comparison_take_two_seconds(world):
-    made = world(12_584, labels=285)
-    terms = replace(made.terms, draws=2000)
-    a, b = made.subject(0.76, 1), made.subject(0.75, 2)
-    started = time.process_time()
-    compare(a, b, terms, gate=GATE)
-    assert time.process_time() - started < 2.0

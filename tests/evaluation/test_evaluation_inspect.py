@@ -1,12 +1,9 @@
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sartor.core.rows import Hierarchy
-from sartor.core.value import choose
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.inspect import Inspection, inspect
 from sartor.evaluation.statistics import wilson
@@ -155,15 +152,3 @@ def test_overhead_is_on_top_of_every_row(world):
     answers = made.plain(0.7, 1)
     plain, dear = (inspect(answers, made.terms, overhead=o).metrics["money_per_1000"].value for o in (0.0, 0.02))
     assert dear == pytest.approx(plain + 20)
-
-
-def test_a_large_test_set_of_many_labels_is_inspected_in_three_seconds(world):
-    made = world(12_584, labels=285)
-    hierarchy = Hierarchy(("chapter",), {name: (f"c{i // 13}",) for i, name in enumerate(made.terms.labels)})
-    terms = replace(made.terms, hierarchy=hierarchy, draws=2000)
-    answers = made.subject(0.75, 1).redecide(terms.matrix, terms.target)
-    assert answers.escalated.any()
-    assert choose(answers.probabilities[:1], terms.matrix).answer.shape == (1,)
-    started = time.process_time()
-    inspect(answers, terms)
-    assert time.process_time() - started < 3.0
