@@ -69,6 +69,7 @@ def run() -> dict[str, Any]:
         "person: cheaper than a tuned threshold": person["saved_over_threshold"]["low"] > 0,
         "GPT-4: cheaper than argmax": giant["saved_over_argmax"]["low"] > 0,
         "GPT-4: cheaper than a tuned threshold": giant["saved_over_threshold"]["low"] > 0,
+        "GPT-4: asking it does not pay": giant["saved_by_asking"]["low"] <= 0,
     }
     return result("banking77", figures, goals)
 
@@ -100,7 +101,7 @@ def _money(
     confusion: Floats | None,
     said: Ints | None,
 ) -> dict[str, Any]:
-    """Three ways to decide from the same calibrated probabilities, in money per 1,000 requests.
+    """Ways to decide from the same calibrated probabilities, in money per 1,000 requests.
 
     Args:
         confusion: (labels, labels) the target's measured errors; None: its declared error rate.
@@ -120,6 +121,8 @@ def _money(
         "threshold": _paid(test, top, unsure, matrix, target, value.escalate.price, said),
         "least cost": _paid(test, choice.answer, choice.escalate, matrix, target, value.escalate.price, said),
     }
+    alone = choose(probabilities, matrix)
+    costs["least cost, nobody asked"] = _paid(test, alone.answer, never, matrix, target, value.escalate.price, said)
     if said is not None:
         everything = np.ones(len(top), dtype=bool)
         costs["always GPT-4"] = _paid(test, top, everything, matrix, target, value.escalate.price, said)
@@ -130,6 +133,7 @@ def _money(
         "price": value.escalate.price,
         "saved_over_argmax": paired(1000.0 * (costs["argmax"] - costs["least cost"])),
         "saved_over_threshold": paired(1000.0 * (costs["threshold"] - costs["least cost"])),
+        "saved_by_asking": paired(1000.0 * (costs["least cost, nobody asked"] - costs["least cost"])),
     }
 
 
