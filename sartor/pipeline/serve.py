@@ -117,7 +117,8 @@ class LedgerRoutes:
             assert isinstance(record, TaskRecord)
             task = Task.model_validate(record.contract)
             variant = variant_named(self._shop, digest)
-            self._fleet.load(digest)
+            # One answer before the first request: it loads everything, and what can't answer is not served.
+            self._fleet.probabilities([(digest, "")])
             answering = answering_of(self._shop, task, variant)
             predictor = VariantPredictor(self._fleet, digest, answering, ask=self._batcher.ask)
             numbered = next(v.name for v in versions(self._shop.store.ledger, task_name) if v.digest == digest)

@@ -37,9 +37,13 @@ class _Engine:
 
     @cached_property
     def _base(self) -> Trunk:
+        """The frozen base, loaded when it is first needed: with cached embeddings it never is."""
+        return self._open(self._needed())
+
+    def _needed(self) -> Path:
         if self._folder is None:
-            raise AskError("An encoder with heads needs the folder of its base.", param="base")
-        return self._open(self._folder)
+            raise AskError("An encoder with heads or adapters needs the folder of its base.", param="base")
+        return self._folder
 
     def add(self, key: str, folder: Path) -> None:
         head = heads.Head.read(folder)
@@ -47,7 +51,7 @@ class _Engine:
             if (trunk := self._tuned(folder)) is not None:
                 self._own[key] = trunk
             else:
-                _ = self._base  # loaded before the first answer, not during it
+                self._needed()
             self._heads[key] = head
 
     def drop(self, key: str) -> None:
@@ -75,9 +79,7 @@ class _Engine:
         if (folder / "encoder").is_dir():
             return self._open(folder / "encoder")
         if (folder / "adapter").is_dir():
-            if self._folder is None:
-                raise AskError("An adapter needs the folder of its base.", param="base")
-            return self._open(self._folder, folder / "adapter")
+            return self._open(self._needed(), folder / "adapter")
         return None
 
     def _open(self, folder: Path, adapter: Path | None = None) -> Trunk:

@@ -21,6 +21,8 @@ from sartor.training.job import Draft, Job
 
 PATHS = {"small": (30.0,), "medium": (3.0, 10.0, 30.0, 100.0), "large": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)}
 """Values of C tried at each size, smallest first."""
+STEPS = {"small": 25, "medium": 60, "large": 60}
+"""Most L-BFGS iterations for each C."""
 
 
 class Params(Base):
@@ -30,8 +32,8 @@ class Params(Base):
     """How many values of C are tried: 1, 4 or 6."""
     c: tuple[float, ...] = ()
     """Inverse strengths of the penalty to try, instead of the ones of `size`."""
-    steps: int = Field(default=60, ge=1)
-    """Most L-BFGS iterations for each C."""
+    steps: int | None = Field(default=None, ge=1)
+    """Most L-BFGS iterations for each C, instead of the 25 or 60 of `size`."""
 
 
 @plugin
@@ -66,7 +68,7 @@ def _choose(job: Job, params: Params, train: Singles, validation: Singles) -> tu
             c,
             weights=job.train_weights,
             start=last,
-            steps=params.steps,
+            steps=params.steps or STEPS[params.size],
         )
         fitted[c] = last
         if known.any():
