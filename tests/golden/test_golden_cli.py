@@ -105,7 +105,8 @@ def test_a_server_answers_as_soon_as_it_says_so_and_stops_when_told(stop: signal
         said = server.stdout.readline()
         answer, headers = ask(said.split()[-1].removesuffix("/v1"), "triage", "please, my card was stolen")
         server.send_signal(stop)
-        assert server.wait(timeout=30) in (130, -stop)
+        # 0 where the shell that started all this ignores the interrupt: the server then stops without passing it on.
+        assert server.wait(timeout=30) in (0, 130, -stop)
         assert server.stderr is not None
         assert server.stderr.read() == ""
     assert said.startswith("Serving triage on http://127.0.0.1:")
