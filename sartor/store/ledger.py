@@ -183,7 +183,7 @@ class Ledger:
         """
         asked = _checked(kind, fields)
         with self.database.read() as connection:
-            names = self._by_selectivity(connection, kind.kind, asked)
+            names = self._by_selectivity(connection, kind, asked)
             values = _values(kind.kind, names, asked) | {"limit": limit}
             found = connection.execute(search(len(names)), values).scalars().all()
         return [_read(kind, body) for body in found]
@@ -192,15 +192,18 @@ class Ledger:
         """How many records `find` would have without a limit."""
         asked = _checked(kind, fields)
         with self.database.read() as connection:
-            names = self._by_selectivity(connection, kind.kind, asked)
+            names = self._by_selectivity(connection, kind, asked)
             return int(connection.execute(tally(len(names)), _values(kind.kind, names, asked)).scalar_one())
 
-    def _by_selectivity(self, connection: Connection, kind: str, asked: Mapping[str, str]) -> list[str]:
-        names = sorted(asked)
-        for enough in ENOUGH if len(names) > 1 else ():
-            counted = connection.execute(sizes(len(names)), _values(kind, names, asked) | {"limit": enough}).one()
-            rows = dict(zip(names, counted, strict=True))
-            names.sort(key=lambda name: rows[name])
+    def _by_selectivity(self, connection: Connection, kind: type[Record], asked: Mapping[str, str]) -> list[str]:
+        """The asked fields, one with few rows first; all are counted only where the first declared one has many."""
+        names = [name for name in kind.index if name in asked]
+        if len(names) < 2:
+            return names
+        for several, enough in ((names[:1], ENOUGH[0]), (names, ENOUGH[0]), (names, ENOUGH[1])):
+            values = _values(kind.kind, several, asked) | {"limit": enough}
+            rows = dict(zip(several, connection.execute(sizes(len(several)), values).one(), strict=True))
+            names.sort(key=lambda name: rows.get(name, enough))
             if rows[names[0]] < enough:
                 break
         return names

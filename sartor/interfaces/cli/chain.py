@@ -132,7 +132,7 @@ def _show_plan(lines: Any) -> None:
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo's task file goes.")] = Path("sartor-demo"),
-    full: Annotated[bool, typer.Option("--full", help="With the dearer rungs: about 20 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="With the dearer rungs.")] = False,
 ) -> None:
     """A real task through the whole chain: diagnosis descriptions to ICD-10 blocks, made, gated, served, asked."""
     from sartor.interfaces.demo import play
@@ -147,7 +147,8 @@ def demo(
         say(f"Its task  {played.task_file}")
         say("Yours     sartor init your-rows.csv && sartor run task.yaml")
         if not full:
-            say(f"Dearer    sartor demo --full      adds {played.offered}")
+            minutes = played.dearer_seconds / 60
+            say(f"Dearer    sartor demo --full      also tunes MiniLM and blends it: about {minutes:.0f} CPU minutes")
 
     emit(played.body(), people)
 

@@ -17,6 +17,9 @@ from sartor.training.loop import Plan, train
 SIZES = {"small": (1, 10_000, 8), "medium": (3, 20_000, 8), "large": (6, 200_000, 32)}
 """Epochs, most rows of an epoch, rank."""
 
+MS_PER_ROW = {"small": 8.0, "medium": 24.0, "large": 60.0}
+"""Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
+
 
 class Params(Base):
     """Settings of the adapter recipe."""

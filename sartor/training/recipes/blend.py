@@ -20,6 +20,9 @@ ROLES = ("first", "second")
 STEPS = {"small": 5, "medium": 20, "large": 100}
 LEAST = 1e-12
 """Probabilities are not let under this, so that their logarithms stay finite."""
+MS_PER_ROW = {"small": 0.1, "medium": 0.2, "large": 0.4}
+"""Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
+
 Mix = Literal["probability", "logarithmic"]
 
 

@@ -24,6 +24,9 @@ PATHS = {"small": (30.0,), "medium": (3.0, 10.0, 30.0, 100.0), "large": (1.0, 3.
 STEPS = {"small": 25, "medium": 60, "large": 60}
 """Most L-BFGS iterations for each C."""
 
+MS_PER_ROW = {"small": 6.0, "medium": 10.0, "large": 12.0}
+"""Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
+
 
 class Params(Base):
     """Settings of the head recipe."""

@@ -28,6 +28,9 @@ ABSENT = -10.0
 MEGABYTES = {"small": 16, "medium": 60, "large": 240}
 """Size of the weights at each size."""
 
+MS_PER_ROW = {"small": 2.0, "medium": 4.0, "large": 8.0}
+"""Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
+
 
 class Params(Base):
     """Settings of the linear recipe."""

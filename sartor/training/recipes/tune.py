@@ -18,6 +18,9 @@ from sartor.training.loop import Plan, train
 SIZES = {"small": (1, 10_000), "medium": (3, 20_000), "large": (6, 200_000)}
 """Epochs, and most rows of an epoch."""
 
+MS_PER_ROW = {"small": 10.0, "medium": 30.0, "large": 60.0}
+"""Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
+
 
 class Params(Base):
     """Settings of the tune recipe."""
