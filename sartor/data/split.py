@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from sartor.core.canonical import sha256
 from sartor.core.errors import AskError
-from sartor.core.rows import SPLITS, Row
+from sartor.core.rows import Row
 from sartor.core.task import SplitSpec
 from sartor.data.text import key
 
@@ -107,9 +107,3 @@ def _instant(row: Row) -> float:
             param="data.time",
         ) from error
     return at.timestamp() if at.tzinfo else at.replace(tzinfo=UTC).timestamp()
-
-
-def split_counts(splits: Mapping[str, str]) -> dict[str, int]:
-    """Rows per split, all three named."""
-    counted = Counter(splits.values())
-    return {split: counted[split] for split in SPLITS}

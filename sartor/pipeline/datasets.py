@@ -1,6 +1,5 @@
 """Look at data sets: datasheets, differences, quarantine, and putting rows back."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from sartor.core.errors import AskError, unknown
 from sartor.core.records import Dataset
 from sartor.data.compare import diff
 from sartor.data.datasheet import datasheet_html
-from sartor.data.snapshot import read_quarantine
+from sartor.data.snapshot import read_datasheet, read_quarantine
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.task_file import read_task
 from sartor.pipeline.workshop import Workshop
@@ -37,8 +36,7 @@ def dataset_named(shop: Workshop, which: str) -> Dataset:
 def datasheet_of(shop: Workshop, which: str) -> tuple[Dataset, dict[str, Any]]:
     """A data set and its datasheet."""
     dataset = dataset_named(shop, which)
-    sheet: dict[str, Any] = json.loads(shop.store.vault.read(dataset.files["datasheet.json"]))
-    return dataset, sheet
+    return dataset, read_datasheet(shop.store.folder(dataset))
 
 
 def write_datasheet(sheet: dict[str, Any], path: Path) -> None:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -148,8 +148,3 @@ def _plain(text: str, spec: PartSpec) -> str:
     if spec.strip_accents == "ascii":
         return apart.encode("ascii", "ignore").decode("ascii")
     return "".join(c for c in apart if not unicodedata.combining(c))
-
-
-def read_spec(data: Any) -> VectorizerSpec:
-    """The checked content of `vectorizer.json`, from its JSON value."""
-    return VectorizerSpec.model_validate(data)

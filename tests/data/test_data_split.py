@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sartor.core.errors import AskError
 from sartor.core.rows import Row
 from sartor.core.task import SplitSpec
-from sartor.data.split import split_counts, split_rows
+from sartor.data.split import split_rows
 from sartor.data.text import key
 
 SPEC = SplitSpec(test=0.2, validation=0.15)
@@ -17,6 +17,11 @@ SPEC = SplitSpec(test=0.2, validation=0.15)
 
 def rows_of(n: int, labels: int = 5, **more: object) -> list[Row]:
     return [Row(id=str(i), text=f"text {i}", label=f"l{i % labels}", **more) for i in range(n)]
+
+
+def split_counts(splits):
+    counted = Counter(splits.values())
+    return {split: counted[split] for split in ("train", "validation", "test")}
 
 
 def test_shares_hold_overall_and_in_every_label() -> None:
