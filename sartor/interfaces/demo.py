@@ -17,7 +17,7 @@ from sartor.pipeline.run import RunResult, run
 from sartor.pipeline.task_file import load_yaml, parse_task, read_task
 from sartor.pipeline.workshop import Workshop
 
-QUESTION = "Juvenile onset diabetes with ketoacidosis"
+QUESTION = "Stomach ulcer with bleeding"
 DEARER = """
   - {recipe: tune, base: minilm}
   - {recipe: blend, name: "blend:linear+tune", of: [linear, "tune:minilm"]}

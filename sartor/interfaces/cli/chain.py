@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.interfaces.cli.output import emit, say, table, workshop
+from sartor.interfaces.cli.output import emit, program, say, table, workshop
 
 if TYPE_CHECKING:
     from sartor.pipeline.run import RunResult
@@ -114,10 +114,10 @@ def show_result(result: "RunResult") -> None:
     for reason in result.decision.reasons:
         say(f"  {reason}")
     say(f"\nReport    {result.report}")
-    say(f"Replay    sartor decide --replay {result.decision.digest[:12]}")
+    say(f"Replay    {program()} decide --replay {result.decision.digest[:12]}")
     if result.version:
-        say(f"Serve     sartor serve            (model '{result.task.name}')")
-        say(f"Look      sartor registry show {result.task.name}")
+        say(f"Serve     {program()} serve            (model '{result.task.name}')")
+        say(f"Look      {program()} registry show {result.task.name}")
 
 
 def _show_plan(lines: Any) -> None:
@@ -145,10 +145,10 @@ def demo(
         say(f"\nA real server answered a real request: {played.question!r}")
         say(f"  → [bold]{played.answer}[/]   ({played.headers})")
         say(f"Its task  {played.task_file}")
-        say("Yours     sartor init your-rows.csv && sartor run task.yaml")
+        say(f"Yours     {program()} init your-rows.csv && {program()} run task.yaml")
         if not full:
             minutes = played.dearer_seconds / 60
-            say(f"Dearer    sartor demo --full      also tunes MiniLM and blends it: about {minutes:.0f} CPU minutes")
+            say(f"Dearer    {program()} demo --full      also tunes MiniLM: about {minutes:.0f} CPU minutes")
 
     emit(played.body(), people)
 

@@ -40,6 +40,14 @@ def say(text: str = "") -> None:
         console().print(text, soft_wrap=True)
 
 
+def program() -> str:
+    """What to type for this command: `sartor`, or the path by which it was called where that name finds nothing."""
+    import shutil
+
+    called = sys.argv[0]
+    return called if called.endswith("/sartor") and not shutil.which("sartor") else "sartor"
+
+
 def console() -> Any:
     """The terminal on stdout; wide where it is a file or a pipe, since nothing wraps there."""
     from rich.console import Console
