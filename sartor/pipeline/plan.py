@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.records import Base, Dataset, Run, Variant
+from sartor.core.rows import Snapshot
 from sartor.core.task import Candidate, Task
 from sartor.hub.catalogue_reading import entry
 from sartor.pipeline.answer import answer_step
 from sartor.pipeline.bases import fetch_step
 from sartor.pipeline.check import check_plugins
-from sartor.pipeline.curate import curate_step, open_dataset, read
+from sartor.pipeline.curate import curate_step, read
 from sartor.pipeline.make import RECIPES, ROLES, Order
 from sartor.pipeline.memo import Step, done_before
 from sartor.pipeline.workshop import Workshop
@@ -92,7 +93,8 @@ def _candidate(
     base = shop.store.ledger.get(_fetched(shop, candidate.base)) if candidate.base else None
     parts = {role: made[title] for role, title in zip(ROLES, candidate.of, strict=False)}
     assert base is None or isinstance(base, Base)
-    step = Order(task, candidate, dataset, open_dataset(shop, dataset), base, parts, task.seed).step
+    rows_unread = Snapshot({}, dataset.labels)  # the step is told by the data set's digest, not by its rows
+    step = Order(task, candidate, dataset, rows_unread, base, parts, task.seed).step
     done = done_before(shop, step)
     yield _line(shop, step, candidate.title, done, rows, per_row)
     variant = shop.store.ledger.get(done.outputs["variant"]) if done else None

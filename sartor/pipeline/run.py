@@ -38,7 +38,9 @@ class Line:
     title: str
     subject: str
     accuracy: float
-    """Share of right answers on the test rows."""
+    """Share of right answers on the test rows; a row passed on counts with the chance that its answer is right."""
+    asked: float
+    """Share of the test rows that are passed on to whoever can be asked."""
     money: float
     """Money lost per 1,000 requests, serving included."""
     money_low: float
@@ -223,6 +225,7 @@ def _lines(outcome: Outcome) -> Iterator[Line]:
             title=title,
             subject=report.subject,
             accuracy=accuracy.value or 0.0,
+            asked=report.facts["escalated"] / max(report.facts["rows"], 1),
             money=(money.value or 0.0) + overhead,
             money_low=(money.low or 0.0) + overhead,
             money_high=(money.high or 0.0) + overhead,

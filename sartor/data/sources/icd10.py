@@ -6,6 +6,7 @@ Knows the classification, nothing of models.
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -13,6 +14,9 @@ from pydantic import Field
 from sartor.core.canonical import sha256
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
+
+PARTS = {"description": "descriptions", "inclusion": "inclusion_terms"}
+"""Kind of a text -> the part that it belongs to."""
 
 
 class Params(Settings):
@@ -49,8 +53,15 @@ def _fifth(category: str) -> str:
 
 
 def _texts(part: str) -> Iterator[dict[str, Any]]:
+    return (row for row in _all_texts() if part in ("all", PARTS[row["kind"]]))
+
+
+@lru_cache(maxsize=1)
+def _all_texts() -> list[dict[str, Any]]:
+    """Every text of the classification; walking it takes seconds, so a task with several such sources does it once."""
     import simple_icd_10_cm as icd
 
+    rows: list[dict[str, Any]] = []
     for code in dict.fromkeys(icd.get_all_codes(with_dots=True)):
         if icd.is_chapter(code) or not (icd.is_category(code) or icd.is_subcategory(code)):
             continue
@@ -64,11 +75,9 @@ def _texts(part: str) -> Iterator[dict[str, Any]]:
             "category": between[-1] if between else code,
             "code": code,
         }
-        if part != "inclusion_terms":
-            yield {"text": icd.get_description(code), **facts, "kind": "description"}
-        if part != "descriptions":
-            for term in icd.get_inclusion_term(code):
-                yield {"text": term, **facts, "kind": "inclusion"}
+        rows.append({"text": icd.get_description(code), **facts, "kind": "description"})
+        rows += [{"text": term, **facts, "kind": "inclusion"} for term in icd.get_inclusion_term(code)]
+    return rows
 
 
 def _name(description: str) -> str:

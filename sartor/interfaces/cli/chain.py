@@ -94,11 +94,12 @@ def show_result(result: "RunResult") -> None:
     currency = result.task.value.currency
     table(
         "",
-        ["candidate", "right %#", f"{currency} per 1,000#", "low#", "high#", "ms#", "made in s#", ""],
+        ["candidate", "right %#", "asked %#", f"{currency} per 1,000#", "low#", "high#", "ms#", "made in s#", ""],
         [
             (
                 line.title,
                 100 * line.accuracy,
+                100 * line.asked,
                 line.money,
                 line.money_low,
                 line.money_high,
