@@ -86,6 +86,46 @@ class RefusedError(SartorError):
     error_type = "refused"
 
 
+class KeyRefusedError(SartorError):
+    """No key, or one that is wrong, expired or revoked."""
+
+    exit_code = 6
+    http_status = 401
+    error_type = "authentication_error"
+
+
+class ForbiddenError(SartorError):
+    """The key is good, but not for this."""
+
+    exit_code = 6
+    http_status = 403
+    error_type = "permission_error"
+
+
+class RateError(SartorError):
+    """A limit in requests, tokens or money is reached; `retry_after` seconds from now it may not be."""
+
+    exit_code = 75
+    http_status = 429
+    error_type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: float, code: str = "rate_limit_exceeded") -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class BusyError(SartorError):
+    """More is asked at once than can be answered in time; `retry_after` seconds from now it may be less."""
+
+    exit_code = 75
+    http_status = 503
+    error_type = "overloaded_error"
+
+    def __init__(self, message: str, *, retry_after: float, code: str = "overloaded") -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
 class StoreError(SartorError):
     """The store's move: disk full, read-only, damaged, or out of reach. Nothing stored before is lost."""
 
@@ -110,9 +150,10 @@ class UpstreamError(SartorError):
     http_status = 502
     exit_code = 75
 
-    def __init__(self, message: str, *, retryable: bool, code: str = "upstream_error") -> None:
+    def __init__(self, message: str, *, retryable: bool, code: str = "upstream_error", status: int = 502) -> None:
         super().__init__(message, code=code)
         self.retryable = retryable
+        self.http_status = status
 
 
 class OverdueError(SartorError):
@@ -159,6 +200,8 @@ EXTRAS = {
     "s3fs": "s3",
     "presidio_analyzer": "pii",
     "simple_icd_10_cm": "demo",
+    "duckdb": "analytics",
+    "opentelemetry": "otel",
 }
 """Import name of an optional package -> the extra that brings it."""
 

@@ -5,7 +5,7 @@ Batch first: evaluation works on batches, servers gather single requests into ba
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,14 @@ class Request:
     """Named input columns, where the caller gave them."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Other columns of the row: recorded answers are found here."""
+    chat: Mapping[str, Any] | None = None
+    """The request as the application sent it (OpenAI's body), for models that answer chats; None in batch work."""
+    endpoint: Literal["chat", "completions", "embeddings"] = "chat"
+    """Which of OpenAI's endpoints `chat` came to."""
+    sticky: str = ""
+    """Requests of equal value stay on one side of a split or canary: the user, else the key."""
+    tenant: str = ""
+    """Whose request it is; a cache never answers across tenants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +49,17 @@ class Hop:
     """One model that was asked on the way to an answer; all of them are kept, thrown-away answers too."""
 
     served_by: str
+    """Digest of the variant, or the name of the upstream."""
     output: str | None
     usage: Usage
     cost: float
     """Money that this hop alone cost."""
     confidence: float | None = None
     why: str = ""
+    """Why it was asked, or why its answer did not count: `escalated`, `failed: timeout`."""
+    seconds: float = 0.0
+    """From asking to its whole answer."""
+    kind: Literal["local", "upstream", "cache"] = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,12 @@ class Prediction:
     """Money that serving this answer cost, over all hops."""
     hops: tuple[Hop, ...] = ()
     """What was asked on the way, in order; empty where only one model was."""
+    reply: bytes | None = None
+    """The upstream's own completion (OpenAI's JSON), passed on as it is; None where the answer is made here."""
+    arm: str = ""
+    """Side of a randomised comparison that this request was on: `control`, `canary`."""
+    propensity: float | None = None
+    """Chance with which it was put there; None where nothing was drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,8 @@ class Chunk:
 
     text: str
     final: Prediction | None = None
+    raw: bytes = b""
+    """The upstream's own event (`data: …` and the blank line), passed on as it is; empty where it is made here."""
 
 
 @runtime_checkable

@@ -184,7 +184,7 @@ class Report(Record):
     volatile: ClassVar[frozenset[str]] = frozenset({"created", "measured"})
     index: ClassVar[tuple[str, ...]] = ("subject", "task", "data", "rows", "purpose")
 
-    purpose: Literal["inspection", "hub", "comparison"] = "inspection"
+    purpose: Literal["inspection", "hub", "comparison", "guarantee", "canary", "shadow", "forecast"] = "inspection"
     subject: str
     """Digest of the variant or base, or the name of an incumbent."""
     title: str = ""
@@ -237,8 +237,10 @@ class Decision(Record):
     )
     index: ClassVar[tuple[str, ...]] = ("task", "candidate", "verdict", "verb", "rows")
 
-    verb: Literal["release", "rollback", "retire", "restore"] = "release"
+    verb: Literal["release", "rollback", "retire", "restore", "route", "shadow", "canary"] = "release"
+    """`route` declares what a route does; `shadow` and `canary` move a variant on its way to live."""
     task: str
+    """The task, or the route, that it is about."""
     contract: str
     """Digest of the TaskRecord."""
     candidate: str
@@ -267,7 +269,31 @@ class Decision(Record):
         return linked | {f"evidence:{role}": e.digest for role, e in self.evidence.items()}
 
 
+class UpstreamRecord(Record):
+    """An upstream as it was declared. `NAME@upstream` points to the one that counts."""
+
+    kind: ClassVar[str] = "Upstream"
+    index: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    spec: dict[str, Any]
+    """`core.route.Upstream` as JSON; names where its secret is found, never the secret."""
+
+
+class RouteRecord(Record):
+    """A route as it was declared. `NAME@route` points to the one that counts."""
+
+    kind: ClassVar[str] = "Route"
+    index: ClassVar[tuple[str, ...]] = ("name", "task")
+
+    name: str
+    task: str = ""
+    spec: dict[str, Any]
+    """`core.route.Route` as JSON."""
+
+
 KINDS: dict[str, type[Record]] = {
-    cls.kind: cls for cls in (TaskRecord, Artifact, Base, Dataset, Variant, Run, Report, Decision)
+    cls.kind: cls
+    for cls in (TaskRecord, Artifact, Base, Dataset, Variant, Run, Report, Decision, UpstreamRecord, RouteRecord)
 }
 """Kind as stored -> class."""

@@ -41,6 +41,14 @@ class SourcePick(Pick):
     """The split that all its rows belong to; None: divided by `data.split`."""
 
 
+class PromptMessage(Section):
+    """One message of the prompt that an application sends."""
+
+    role: Literal["developer", "system", "user", "assistant"]
+    content: str
+    """Its text; `{column}` stands for an input, `{{` and `}}` for braces."""
+
+
 class InputSpec(Section):
     """How the input is read, from rows and from chat messages."""
 
@@ -48,8 +56,13 @@ class InputSpec(Section):
     """Columns of a row that are the input."""
     template: str = ""
     """Text that models see, with {column} places; empty: the columns joined by line breaks."""
-    chat: Literal["last_user", "all_user", "json"] = "last_user"
-    """From a chat: the last user message, all of them joined, or the last one read as a JSON object of columns."""
+    chat: Literal["last_user", "all_user", "json", "pointer", "template"] = "last_user"
+    """From a chat: the last user message, all of them joined, the last one read as a JSON object of columns, a JSON
+    pointer into the request, or the holes of the prompt that the application sends."""
+    pointers: dict[str, str] = Field(default_factory=dict)
+    """Column -> JSON pointer into the request, e.g. {text: /messages/1/content} (chat `pointer`)."""
+    prompt: tuple[PromptMessage, ...] = ()
+    """The application's prompt (chat `template`); `sartor task learn-input` infers it from traffic."""
 
     def render(self, inputs: Mapping[str, str]) -> str:
         """The text of one input."""
@@ -162,6 +175,16 @@ class Gate(Section):
     """Candidate that counts as the floor; a dearer one must beat it in money to be preferred."""
 
 
+class FeedbackMetric(Section):
+    """One way in which the world tells how an answer fared."""
+
+    type: Literal["boolean", "number", "label"]
+    better: Literal["higher", "lower"] = "higher"
+    """Direction; for a label there is none."""
+    money: float | None = None
+    """Money lost per unit of it (per `false` for a boolean that should be high), where it has a price."""
+
+
 class Task(Section):
     """Everything that Sartor has to know about one narrow, repeated piece of work."""
 
@@ -185,6 +208,8 @@ class Task(Section):
     """What they are compared with."""
     gate: Gate = Gate()
     """What a release must show."""
+    feedback: dict[str, FeedbackMetric] = Field(default_factory=dict)
+    """Metrics that feedback may name, beside `correct` (boolean), `demonstration` (the right label) and `comment`."""
     fallback: str | None = None
     """Answer that goes out where the value function says escalate and nobody can be asked."""
     seed: int = 0

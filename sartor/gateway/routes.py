@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from sartor.core.access import Caller
 from sartor.core.errors import unknown
 from sartor.core.predict import Predictor
+from sartor.core.route import Route
 from sartor.core.task import Task
 
 MODEL_NAME = re.compile(
@@ -38,27 +40,39 @@ class Served:
     """One name and what answers under it."""
 
     name: str
-    """What clients ask for: `triage`, `triage@live`, `triage@v7`."""
+    """What clients ask for: `triage`, `triage@live`, `triage@v7`, an upstream's name."""
     version: str
-    """The fixed name of what answers now: `triage@v7`."""
+    """The fixed name of what answers now: `triage@v7`, or the upstream's."""
     variant: str
-    """Its digest."""
-    task: Task
+    """Its digest, or the upstream's name."""
+    task: Task | None
+    """None: chats pass through as they are."""
     predictor: Predictor
+    route: Route
+    """What was declared about it; for a task without a declared route `direct` to its live variant."""
+    labels: tuple[str, ...] = ()
+    """Of the task, where it has one."""
+    unmatched: Predictor | None = None
+    """What gets requests whose input is not found in the prompt."""
+    created: int = 0
+    """Seconds since 1970 at which it began to answer."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What /v1/models tells besides: `version`, `shutdown_date`."""
 
 
 class Routes(Protocol):
-    """Where the gateway looks names up, once for each request: a release is seen by the next one."""
+    """Where the gateway looks names up, once for each request, in memory: it must not wait."""
 
-    def names(self) -> list[Served]:
-        """Everything that can be asked for."""
+    def names(self, caller: Caller) -> list[Served]:
+        """Everything that the caller can ask for."""
         ...
 
-    def resolve(self, name: str) -> Served:
+    def resolve(self, name: str, caller: Caller) -> Served:
         """What answers under a name.
 
         Raises:
-            NotFoundError: nothing does; the message lists the known names, the nearest first.
+            NotFoundError: nothing does that the caller may see; the message lists what it may, the nearest first.
+            RefusedError: the task is retired, or its shutdown date is over.
         """
         ...
 
@@ -69,16 +83,21 @@ class FixedRoutes:
     def __init__(self, served: Iterable[Served]) -> None:
         self._served: Mapping[str, Served] = {item.name: item for item in served}
 
-    def names(self) -> list[Served]:
-        """Everything, in the order given."""
-        return list(self._served.values())
+    def names(self, caller: Caller) -> list[Served]:
+        """Everything in the caller's scope, in the order given."""
+        return [s for s in self._served.values() if caller.sees(s.name) and _open_to(s.route, caller)]
 
-    def resolve(self, name: str) -> Served:
+    def resolve(self, name: str, caller: Caller) -> Served:
         """What answers under a name.
 
         Raises:
             NotFoundError: nothing does.
         """
-        if name not in self._served:
-            raise unknown("model", name, self._served, param="model", code="model_not_found")
-        return self._served[name]
+        found = self._served.get(name)
+        if found is None or not caller.sees(name) or not _open_to(found.route, caller):
+            raise unknown("model", name, [s.name for s in self.names(caller)], param="model", code="model_not_found")
+        return found
+
+
+def _open_to(route: Route, caller: Caller) -> bool:
+    return not route.tenants or caller.tenant in route.tenants

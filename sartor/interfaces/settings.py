@@ -22,6 +22,8 @@ VARIABLES = {
     "SARTOR_CACHE": "downloads on their way into the vault (default: ~/.cache/sartor)",
     "SARTOR_THREADS": "threads for computing (default: all cores, at most 4)",
     "SARTOR_HOURLY_PRICE": "money per hour of one CPU core, in the task's currency (default: 0.04)",
+    "SARTOR_CURRENCY": "currency of the gateway's books (default: EUR)",
+    "SARTOR_RATES": "what one of another currency is in that one, e.g. USD=0.92,GBP=1.17 (default: none)",
     "SARTOR_WHO": "who is recorded as having decided (default: the user's name)",
 }
 """Every variable that Sartor reads."""
@@ -39,6 +41,8 @@ class Settings:
     cache: Path
     threads: int
     hourly_price: float
+    currency: str
+    rates: dict[str, float]
     who: str
 
     @classmethod
@@ -61,6 +65,8 @@ class Settings:
             cache=Path(env.get("SARTOR_CACHE", default_cache)),
             threads=int(_number("SARTOR_THREADS", min(os.cpu_count() or 1, 4))),
             hourly_price=_number("SARTOR_HOURLY_PRICE", CORE_HOUR),
+            currency=env.get("SARTOR_CURRENCY", "EUR"),
+            rates=_rates(env.get("SARTOR_RATES", "")),
             who=env.get("SARTOR_WHO") or _user(),
         )
 
@@ -85,6 +91,8 @@ class Settings:
             threads=self.threads,
             who=self.who,
             hourly_price=self.hourly_price,
+            currency=self.currency,
+            rates=self.rates,
             progress=progress,
         )
 
@@ -118,6 +126,22 @@ def calm_libraries(threads: int) -> None:
         "OMP_NUM_THREADS": str(threads),
     }.items():
         os.environ.setdefault(name, value)
+
+
+def _rates(text: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in text.split(",") if part]
+        found = {name.strip(): float(rate) for name, rate in pairs}
+    except ValueError:
+        found = {"": 0.0}
+    if not all(name and 0 < rate < 1e6 for name, rate in found.items()):
+        raise AskError(
+            f"SARTOR_RATES={text!r} can't be read. Write e.g. USD=0.92,GBP=1.17, or unset it: "
+            f"{VARIABLES['SARTOR_RATES']}.",
+            param="SARTOR_RATES",
+            code="bad_setting",
+        )
+    return found
 
 
 def _number(name: str, default: float) -> float:

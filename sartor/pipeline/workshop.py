@@ -1,6 +1,7 @@
 """What every verb works with: store, key, threads, who asks. Built once by an interface, passed down."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sartor.core.progress import Progress, silent
@@ -22,6 +23,10 @@ class Workshop:
     """Who is recorded as having decided."""
     hourly_price: float = CORE_HOUR
     """Money per hour of one CPU core, in the task's currency."""
+    currency: str = "EUR"
+    """Of the gateway's books."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Currency -> what one of it is in `currency`; a rate is the owner's decision, none is assumed."""
     progress: Progress = silent
 
     @property

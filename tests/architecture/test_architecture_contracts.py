@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "sartor").rglob("*.py"))
-LIGHT = ("core", "store", "data", "evaluation", "registry", "gateway", "economics")
+LIGHT = ("core", "store", "data", "evaluation", "registry", "gateway", "feedback", "economics")
 HEAVY = ("torch", "transformers", "vllm", "ray", "sklearn", "scipy", "pyarrow")
 
 

@@ -8,7 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from sartor.core.errors import AskError, SartorError
-from sartor.interfaces.cli import chain, data, decisions, hub, registry, serving, upkeep
+from sartor.interfaces.cli import (
+    chain,
+    data,
+    decisions,
+    economics,
+    gateway,
+    hub,
+    keys,
+    registry,
+    routes,
+    serving,
+    top,
+    traffic,
+    unpacking,
+    upkeep,
+)
 from sartor.interfaces.cli.output import mode
 
 app = typer.Typer(
@@ -19,12 +34,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, serving, upkeep):
+for part in (chain, decisions, serving, top, upkeep):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
 app.add_typer(chain.task_app, name="task")
 app.add_typer(registry.app, name="registry")
+unpacking.add_to(chain.task_app)
+for group in (routes, gateway, keys, traffic, economics):
+    app.add_typer(group.app)
 
 
 def _version(value: bool) -> None:

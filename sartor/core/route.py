@@ -1,0 +1,138 @@
+"""What an operator declares for the gateway: upstreams, and routes with their policy, capture and limits.
+
+Declared as YAML or JSON, kept as records (`core.records.Route`, `.Upstream`) behind the pointers `NAME@route` and
+`NAME@upstream`. Unknown keys are refused.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sartor.core.task import NAME, Section
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+Target = str | dict[str, Any]
+"""What a policy asks: a name (`triage@live`, `triage@v7`, an upstream's), or another policy (`{use: cascade, …}`)."""
+
+
+class Timing(Section):
+    """How long one request to an upstream may take, in seconds."""
+
+    queue: Seconds = 5.0
+    """Waiting for a free place among `concurrency`."""
+    connect: Seconds = 2.0
+    first_token: Seconds = 30.0
+    """From the request sent to the first byte of the answer."""
+    between_chunks: Seconds = 15.0
+    total: Seconds = 600.0
+
+
+class Secret(Section):
+    """Where a secret is found; it is never written down here."""
+
+    env: str = ""
+    """Name of an environment variable of the server."""
+    file: str = ""
+    """Path of a file whose one line it is."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Secret":
+        if bool(self.env) == bool(self.file):
+            raise ValueError("name either 'env' or 'file'")
+        return self
+
+
+class TokenPrice(Section):
+    """What an upstream really charges."""
+
+    input_million: Annotated[float, Field(ge=0)]
+    """Money per million tokens of input."""
+    output_million: Annotated[float, Field(ge=0)]
+    currency: str
+    source: str = "stated by the operator"
+
+
+class Upstream(Section):
+    """Somebody else's model, asked over HTTP."""
+
+    name: str
+    """By which routes name it."""
+    base_url: str
+    """Up to and without `/chat/completions`, e.g. https://api.openai.com/v1."""
+    protocol: str = "openai"
+    """How it is spoken to: a plug-in of `gateway.protocols`."""
+    model: str = ""
+    """What it calls the model; default `name`."""
+    key: Secret | None = None
+    allow_private: bool = False
+    """Whether its address may be a private or loopback one; link-local addresses never are allowed."""
+    price: TokenPrice | None = None
+    """Default: the list price of `model`."""
+    timing: Timing = Timing()
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Requests under way at once; more wait `timing.queue` seconds, then are refused."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    """Most repeats of one request, only before its first byte, and in all at most a tenth of the traffic."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits(cls, name: str) -> str:
+        return check_name(name)
+
+
+class Capture(Section):
+    """How much of the content of each exchange is kept; that it happened, and what it cost, always is."""
+
+    level: Literal["off", "hash", "sampled", "full"] = "full"
+    share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Of the exchanges whose content is kept (level `sampled`)."""
+    durability: Literal["sync", "async"] = "async"
+    """`sync`: an answer goes out after its exchange is on disk. `async`: a crash loses what was not yet written."""
+    redact: bool = True
+    """Replace e-mail addresses, cards, IBANs, phone numbers before writing."""
+    encrypt: bool = True
+    """Content of a request that names its user is encrypted under that user's own key, so that it can be erased."""
+    days: Annotated[int, Field(ge=1)] = 184
+    """After which the content is deleted."""
+
+
+class Allowance(Section):
+    """What a key, a tenant or a route may use; None: no limit."""
+
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    money_per_day: Annotated[float, Field(gt=0)] | None = None
+    money_per_month: Annotated[float, Field(gt=0)] | None = None
+
+
+class Route(Section):
+    """One name that applications ask for, and what happens to their requests."""
+
+    name: str
+    task: str = ""
+    """Task whose input specification and value function apply; '' passes chats through as they are."""
+    policy: Target
+    """What answers."""
+    unmatched: str = ""
+    """Upstream that gets requests whose input is not found in the prompt; '' refuses them."""
+    capture: Capture = Capture()
+    limits: Allowance = Allowance()
+    business_key: str = "/metadata/business_key"
+    """JSON pointer into the request to the application's own id of the case; the header x-sartor-key wins."""
+    tenants: tuple[str, ...] = ()
+    """Who may ask for it; empty: all."""
+    shutdown_date: str = ""
+    """ISO 8601 day after which it is not answered any more; told by /v1/models."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits(cls, name: str) -> str:
+        return check_name(name)
+
+
+def check_name(name: str) -> str:
+    """A name that is safe in URLs, headers and paths; raises ValueError otherwise."""
+    if not NAME.fullmatch(name):
+        raise ValueError("a name is 1 to 128 of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")
+    return name

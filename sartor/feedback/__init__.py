@@ -1,0 +1,1 @@
+"""Return: what became of the answers that went out."""

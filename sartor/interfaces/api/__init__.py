@@ -1,0 +1,1 @@
+"""The control plane: a versioned HTTP mirror of the verbs of the command line."""

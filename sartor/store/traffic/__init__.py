@@ -1,0 +1,1 @@
+"""What happened: the segment log that is the truth, the index over it, and the keys of subjects."""
