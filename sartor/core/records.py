@@ -265,7 +265,7 @@ class Decision(Record):
 
     def edges(self) -> dict[str, str]:
         """Candidate, contract and evidence."""
-        linked = {"candidate": self.candidate, "contract": self.contract}
+        linked = {role: d for role, d in (("candidate", self.candidate), ("contract", self.contract)) if d}
         return linked | {f"evidence:{role}": e.digest for role, e in self.evidence.items()}
 
 

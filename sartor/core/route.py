@@ -67,6 +67,8 @@ class Upstream(Section):
     key: Secret | None = None
     allow_private: bool = False
     """Whether its address may be a private or loopback one; link-local addresses never are allowed."""
+    exposed: bool = True
+    """Whether applications may ask for it by its own name, where their key's scope has it."""
     price: TokenPrice | None = None
     """Default: the list price of `model`."""
     timing: Timing = Timing()

@@ -133,7 +133,9 @@ def _task_names(ledger: Ledger) -> Iterator[str]:
     behind = ""
     while found := ledger.pointers(after=behind, limit=1):
         task = task_of(found[0].name)
-        yield task
+        # Routes and upstreams have pointers of their own; a task is what has a first version.
+        if ledger.resolve(f"{task}@v1"):
+            yield task
         behind = f"{task}@\U0010ffff"
 
 
