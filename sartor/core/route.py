@@ -108,6 +108,25 @@ class Allowance(Section):
     money_per_month: Annotated[float, Field(gt=0)] | None = None
 
 
+class ShadowStage(Section):
+    """A target that sees a route's real traffic and answers nobody."""
+
+    beside: Target
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the requests that it sees."""
+
+
+class CanaryStage(Section):
+    """A target that answers a share of a route's traffic, until statistics stop or promote it."""
+
+    to: Target
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    promote: bool = True
+    """Whether a verdict to promote moves the route by itself; a verdict to stop always does."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Further settings of the canary policy: its guards."""
+
+
 class Route(Section):
     """One name that applications ask for, and what happens to their requests."""
 
@@ -116,6 +135,8 @@ class Route(Section):
     """Task whose input specification and value function apply; '' passes chats through as they are."""
     policy: Target
     """What answers."""
+    shadow: ShadowStage | None = None
+    canary: CanaryStage | None = None
     unmatched: str = ""
     """Upstream that gets requests whose input is not found in the prompt; '' refuses them."""
     capture: Capture = Capture()
@@ -131,6 +152,16 @@ class Route(Section):
     @classmethod
     def _name_fits(cls, name: str) -> str:
         return check_name(name)
+
+    def whole(self) -> Target:
+        """The policy with the stages around it."""
+        found = self.policy
+        if self.canary is not None:
+            stage = {"live": found, "canary": self.canary.to, "share": self.canary.share}
+            found = {"use": "canary", **stage, **self.canary.settings}
+        if self.shadow is not None:
+            found = {"use": "shadow", "of": found, "beside": self.shadow.beside, "share": self.shadow.share}
+        return found
 
 
 def check_name(name: str) -> str:

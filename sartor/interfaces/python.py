@@ -28,9 +28,9 @@ class Model:
     """A variant that answers, under its task's value function."""
 
     def __init__(self, home: "Home", handle: str) -> None:
-        from sartor.pipeline.serve import LedgerRoutes
+        from sartor.pipeline.serve import Handles
 
-        self._served = LedgerRoutes(home.workshop).resolve(handle)
+        self._served = Handles(home.workshop).resolve(handle)
 
     @property
     def version(self) -> str:

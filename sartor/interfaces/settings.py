@@ -93,6 +93,7 @@ class Settings:
             hourly_price=self.hourly_price,
             currency=self.currency,
             rates=self.rates,
+            environment=os.environ,
             progress=progress,
         )
 

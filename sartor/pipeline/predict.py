@@ -10,7 +10,7 @@ from sartor.core.errors import AskError, NotFoundError, unknown
 from sartor.core.predict import Prediction, Request
 from sartor.core.task import InputSpec, SourcePick
 from sartor.data.reading import as_text, open_source
-from sartor.pipeline.serve import LedgerRoutes
+from sartor.pipeline.serve import Handles
 from sartor.pipeline.workshop import Workshop
 
 BATCH = 256
@@ -53,8 +53,8 @@ def predict_file(shop: Workshop, model: str, rows: Path, out: Path) -> Batch:
             param="out",
             code="no_folder",
         )
-    routes = LedgerRoutes(shop)
-    served = routes.resolve(model or _only_task(routes))
+    handles = Handles(shop)
+    served = handles.resolve(model or _only_task(handles.live()))
     records = _read(rows)
     requests = [_request(served.task.input, record, number) for number, record in enumerate(records, start=1)]
     answers: list[Prediction] = []
@@ -67,8 +67,7 @@ def predict_file(shop: Workshop, model: str, rows: Path, out: Path) -> Batch:
     return Batch(len(answers), escalated, served.version, served.variant, str(out))
 
 
-def _only_task(routes: LedgerRoutes) -> str:
-    tasks = sorted({served.task.name for served in routes.names()})
+def _only_task(tasks: Sequence[str]) -> str:
     if len(tasks) != 1:
         raise (
             unknown("model", "", tasks, param="model")

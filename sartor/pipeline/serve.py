@@ -1,21 +1,47 @@
-"""From ledger to answers: fleets over the store, and the routes that the gateway resolves."""
+"""From ledger to answers: fleets over the store, and variants bound to the contract under which they answer."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sartor.core.errors import RefusedError, StoreError, unknown
 from sartor.core.records import Artifact, Dataset, Decision, TaskRecord, Variant
 from sartor.core.task import Task
 from sartor.evaluation.terms import Terms
-from sartor.gateway.routes import Served
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE, RETIRED, is_retired, versions
+from sartor.registry.variants import LIVE, is_retired, task_names, versions
 from sartor.serving.batcher import Batcher
-from sartor.serving.fleet import Fleet
-from sartor.serving.predictor import Answering, VariantPredictor
+from sartor.serving.engine import Work
+from sartor.serving.fleet import Answered, Fleet
+from sartor.serving.predictor import Answering, Models, VariantPredictor
+from sartor.store.ledger import Pointer
+
+
+class Asker(Models, Protocol):
+    """Models, in this process or in another one."""
+
+    async def ask(self, variant: str, text: str) -> Answered:
+        """The answer to one question, batched with those of others."""
+        ...
+
+
+class LocalModels:
+    """A fleet in this process, single questions gathered into batches."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._fleet = fleet_of(shop, None)
+        self._batcher = Batcher(self._fleet.probabilities)
+
+    def probabilities(self, work: Work) -> list[Answered]:
+        """One answer per (variant digest, text), in order; blocks."""
+        return self._fleet.probabilities(work)
+
+    async def ask(self, variant: str, text: str) -> Answered:
+        """The answer to one question, batched with those of others."""
+        return await self._batcher.ask(variant, text)
 
 
 def fleet_of(shop: Workshop, cache: EmbeddingCache | None) -> Fleet:
@@ -54,76 +80,80 @@ class Bound:
     task: Task
     version: str
     """Its fixed handle, `task@v7`."""
+    variant: str
+    """Its digest."""
+    labels: tuple[str, ...]
     predictor: VariantPredictor
 
 
-class LedgerRoutes:
-    """Model names of the ledger's pointers. A moved pointer counts from the next request on."""
+class Handles:
+    """Variants by handle: `task`, `task@live`, `task@previous`, `task@v7`. What is bound once is kept."""
 
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(self, shop: Workshop, models: Asker | None = None) -> None:
         self._shop = shop
-        self._fleet = fleet_of(shop, None)
-        self._batcher = Batcher(self._fleet.probabilities)
+        self._models = models or LocalModels(shop)
         self._bound: dict[tuple[str, str], Bound] = {}
 
-    def names(self) -> list[Served]:
-        """Everything that can be asked for: each task's live variant and its versions."""
-        pointers = self._shop.store.ledger.pointers()
-        standing = [p.name for p in pointers if not p.name.endswith(RETIRED) and self._answers(p.name)]
-        live = [name.removesuffix(LIVE) for name in standing if name.endswith(LIVE)]
-        return [self.resolve(name) for name in live + standing]
-
-    def resolve(self, name: str) -> Served:
-        """The variant behind `task`, `task@live`, `task@previous` or `task@v7`.
+    def resolve(self, name: str) -> Bound:
+        """The variant behind a handle, loaded and proven to answer.
 
         Raises:
             NotFoundError: no such model; the known ones are listed.
             RefusedError: the task is retired.
         """
         ledger = self._shop.store.ledger
-        task_name = name.partition("@")[0]
-        handle = name if "@" in name else f"{name}@live"
-        if is_retired(ledger, task_name):
+        task = name.partition("@")[0]
+        if is_retired(ledger, task):
             raise RefusedError(
-                f"Task '{task_name}' is retired. Bring it back: sartor registry rollback {task_name}", code="retired"
+                f"Task '{task}' is retired. Bring it back: sartor registry rollback {task}", code="retired"
             )
-        pointer = ledger.resolve(handle)
+        pointer = ledger.resolve(name if "@" in name else f"{name}@live")
         if pointer is None:
-            known = [p.name.removesuffix(LIVE) for p in ledger.pointers() if self._answers(p.name)]
-            raise unknown("model", name, known, param="model", code="model_not_found")
-        contract = self._contract(task_name, pointer.decision)
-        bound = self._bind(task_name, pointer.digest, contract)
-        return Served(
-            name=name, version=bound.version, variant=pointer.digest, task=bound.task, predictor=bound.predictor
-        )
+            raise unknown("model", name, self.live(), param="model", code="model_not_found")
+        return self.bind(pointer)
 
-    def _answers(self, pointer: str) -> bool:
-        return not is_retired(self._shop.store.ledger, pointer.partition("@")[0])
+    def bind(self, pointer: Pointer) -> Bound:
+        """What stands at a pointer of a task, under the contract of its decision."""
+        task = pointer.name.partition("@")[0]
+        contract = contract_of(self._shop, task, pointer.decision)
+        key = (pointer.digest, contract.digest)
+        if key not in self._bound:
+            self._bound[key] = self._bind(task, pointer.digest, Task.model_validate(contract.contract))
+        return self._bound[key]
 
-    def _contract(self, task: str, decision: str) -> str:
-        """The contract that the pointer's decision was taken under; for a mere version the task's newest."""
+    def live(self) -> list[str]:
+        """Tasks that answer now."""
         ledger = self._shop.store.ledger
-        found = ledger.get(decision) if decision else None
-        if isinstance(found, Decision):
-            return found.contract
-        live = ledger.resolve(f"{task}@live")
-        if live is not None and isinstance(record := ledger.get(live.decision), Decision):
-            return record.contract
-        return ledger.find(TaskRecord, name=task, limit=1)[0].digest
+        return [name for name in task_names(ledger) if ledger.resolve(name + LIVE)]
 
-    def _bind(self, task_name: str, digest: str, contract: str) -> Bound:
-        if (digest, contract) not in self._bound:
-            record = self._shop.store.ledger.get(contract)
-            assert isinstance(record, TaskRecord)
-            task = Task.model_validate(record.contract)
-            variant = variant_named(self._shop, digest)
-            # One answer before the first request: it loads everything, and what can't answer is not served.
-            self._fleet.probabilities([(digest, "")])
-            answering = answering_of(self._shop, task, variant)
-            predictor = VariantPredictor(self._fleet, digest, answering, ask=self._batcher.ask)
-            numbered = next(v.name for v in versions(self._shop.store.ledger, task_name) if v.digest == digest)
-            self._bound[digest, contract] = Bound(task, numbered, predictor)
-        return self._bound[digest, contract]
+    def _bind(self, name: str, digest: str, task: Task) -> Bound:
+        variant = variant_named(self._shop, digest)
+        # One answer before the first request: it loads everything, and what can't answer is not served.
+        self._models.probabilities([(digest, "")])
+        answering = answering_of(self._shop, task, variant)
+        predictor = VariantPredictor(self._models, digest, answering, ask=self._models.ask)
+        numbered = next(v.name for v in versions(self._shop.store.ledger, name) if v.digest == digest)
+        return Bound(task, numbered, digest, variant.labels, predictor)
+
+
+def contract_of(shop: Workshop, task: str, decision: str = "") -> TaskRecord:
+    """The contract that a decision was taken under; for a mere version that of what is live, else the task's newest.
+
+    Raises:
+        NotFoundError: no such task was ever run.
+    """
+    ledger = shop.store.ledger
+    live = ledger.resolve(task + LIVE)
+    for digest in (decision, live.decision if live else ""):
+        found = ledger.get(digest) if digest else None
+        if isinstance(found, Decision) and found.contract:
+            contract = ledger.get(found.contract)
+            assert isinstance(contract, TaskRecord)
+            return contract
+    newest = ledger.find(TaskRecord, name=task, limit=1)
+    if not newest:
+        raise unknown("task", task, task_names(ledger), param="task", code="task_not_found")
+    return newest[0]
 
 
 def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:

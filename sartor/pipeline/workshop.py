@@ -27,6 +27,8 @@ class Workshop:
     """Of the gateway's books."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Currency -> what one of it is in `currency`; a rate is the owner's decision, none is assumed."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Where secrets named by `env` are looked up, at the moment they are needed."""
     progress: Progress = silent
 
     @property

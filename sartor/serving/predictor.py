@@ -6,15 +6,25 @@ Knows no routes and no protocol of the wire.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from sartor.core.predict import Chunk, Floats, Hop, Prediction, Request, Usage, one_chunk
 from sartor.core.value import choose
-from sartor.serving.fleet import Answered, Fleet
+from sartor.serving.engine import Work
+from sartor.serving.fleet import Answered
 
 Ask = Callable[[str, str], Awaitable[Answered]]
 """(variant digest, text) -> its answer; `Batcher.ask` is one."""
+
+
+class Models(Protocol):
+    """What holds the variants: a fleet here, or one in another process."""
+
+    def probabilities(self, work: Work) -> list[Answered]:
+        """One answer per (variant digest, text), in order; blocks."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Answering:
 class VariantPredictor:
     """One variant of a fleet, answering under one value function."""
 
-    def __init__(self, fleet: Fleet, variant: str, answering: Answering, *, ask: Ask | None = None) -> None:
+    def __init__(self, fleet: Models, variant: str, answering: Answering, *, ask: Ask | None = None) -> None:
         """Bind a variant.
 
         Args:

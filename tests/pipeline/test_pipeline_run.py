@@ -14,7 +14,7 @@ from sartor.pipeline.decide import replay
 from sartor.pipeline.plan import plan
 from sartor.pipeline.predict import predict_file
 from sartor.pipeline.run import run
-from sartor.pipeline.serve import LedgerRoutes
+from sartor.pipeline.serve import Handles
 
 
 def changed(task, **fields):
@@ -29,7 +29,7 @@ def test_rows_become_a_released_variant_that_answers(shop, desk, rows_folder):
     result = run(shop, desk, rows_folder)
     assert result.decision.verdict == "ship", result.decision.reasons
     assert result.version == "desk@v1"
-    served = LedgerRoutes(shop).resolve("desk")
+    served = Handles(shop).resolve("desk")
     assert served.version == "desk@v1"
     assert result.report.is_file()
     assert {line.role for line in result.lines} == {"released, floor", "incumbent"}
@@ -52,7 +52,7 @@ def test_another_value_function_retrains_nothing_and_is_what_is_served(shop, des
     assert runs(shop, "make") == 1
     assert runs(shop, "answer") == 2
     assert result.decision.verdict == "ship", result.decision.reasons
-    assert LedgerRoutes(shop).resolve("desk").task.value.wrong == 50
+    assert Handles(shop).resolve("desk").task.value.wrong == 50
 
 
 def test_what_weighs_examples_is_made_anew_when_the_value_changes(shop, desk, rows_folder):
@@ -167,10 +167,10 @@ def test_rollback_retire_and_back_without_torch(shop, desk, rows_folder, tmp_pat
     environment = {"SARTOR_KEY": str(shop.key), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == _versions(shop)[0].digest
-    assert LedgerRoutes(shop).resolve("desk").version == "desk@v1"
+    assert Handles(shop).resolve("desk").version == "desk@v1"
     stock.retire(shop, "desk", "no longer needed")
     with pytest.raises(RefusedError, match="retired"):
-        LedgerRoutes(shop).resolve("desk")
+        Handles(shop).resolve("desk")
     assert stock.rollback(shop, "desk", "")["live"] == _versions(shop)[0].digest
     assert [d.verb for d in shop.store.ledger.find(Decision)][:3] == ["restore", "retire", "rollback"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from sartor.core.records import Decision
 from sartor.pipeline.decide import replay
-from sartor.pipeline.serve import LedgerRoutes
+from sartor.pipeline.serve import Handles
 from sartor.pipeline.workshop import Workshop
 from sartor.store.opening import open_store
 from sartor.store.verify import verify
@@ -32,7 +32,7 @@ def test_kept_store_still_serves(kept, tmp_path):
     assert len(decisions) == 2
     for decision in decisions:
         assert replay(shop, decision.digest).reached == decision.verdict == "ship"
-    served = LedgerRoutes(shop).resolve("desk")
+    served = Handles(shop).resolve("desk")
     assert (served.version, served.task.value.wrong) == ("desk@v1", 5.0)
     (answer,) = served.predictor.answer(["My card did not arrive\nHello, my card did not arrive today"])
     assert answer.output == "cards"
