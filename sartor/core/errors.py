@@ -145,15 +145,30 @@ def disk_full(error: OSError, where: object) -> StoreError:
 
 
 class UpstreamError(SartorError):
-    """Somebody else's server or package index failed; `retryable` says whether asking again can help."""
+    """Somebody else's server or package index failed; `retryable` says whether asking again can help.
+
+    A status of 4xx says that the upstream found the request wrong: its words are then the application's business.
+    """
 
     http_status = 502
     exit_code = 75
 
-    def __init__(self, message: str, *, retryable: bool, code: str = "upstream_error", status: int = 502) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        code: str = "upstream_error",
+        status: int = 502,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, param=param)
         self.retryable = retryable
         self.http_status = status
+        self.retry_after = retry_after
+        if status < 500:
+            self.error_type = "rate_limit_error" if status == 429 else "invalid_request_error"
 
 
 class OverdueError(SartorError):
