@@ -207,7 +207,7 @@ def _task() -> Iterator[str]:
 
 
 def _settings() -> Iterator[str]:
-    from sartor.gateway.limits import Limits
+    from sartor.gateway.bounds import Limits
     from sartor.interfaces.settings import VARIABLES
 
     yield from ("Environment variables; nothing else is read from the environment.", "")

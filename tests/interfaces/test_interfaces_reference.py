@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from sartor.core.task import Task
-from sartor.gateway.limits import Limits
+from sartor.gateway.bounds import Limits
 from sartor.interfaces import reference
 from sartor.interfaces.cli.main import app
 from sartor.interfaces.described import field_docs, models_in, task_schema
