@@ -25,14 +25,25 @@ class _Question:
 class Batcher:
     """Asks for many callers at once. Lives in one event loop; one batch is computed at a time, in a thread."""
 
-    def __init__(self, compute: Compute, *, max_batch: int = 64, max_wait: float = 0.002) -> None:
+    def __init__(
+        self,
+        compute: Compute,
+        *,
+        load: Callable[[str], None] | None = None,
+        max_batch: int = 64,
+        max_wait: float = 0.002,
+    ) -> None:
         """Gather for `compute`.
 
         Args:
+            load: called once for each variant before its first question, in a thread beside the batches, so that
+                one that loads slowly keeps nobody else waiting.
             max_batch: questions in one batch.
             max_wait: seconds that a batch waits for company where the one before had any.
         """
         self._compute = compute
+        self._load = load
+        self._loaded: dict[str, asyncio.Task[None]] = {}
         self._max_batch = max_batch
         self._max_wait = max_wait
         self._waiting: deque[_Question] = deque()
@@ -40,11 +51,23 @@ class Batcher:
 
     async def ask(self, variant: str, text: str) -> Answered:
         """The answer to one question. A caller that is cancelled leaves its batch undisturbed."""
+        if self._load is not None:
+            await self._ready(self._load, variant)
         question = _Question(variant, text, asyncio.get_running_loop().create_future())
         self._waiting.append(question)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await question.answer
+
+    async def _ready(self, load: Callable[[str], None], variant: str) -> None:
+        loading = self._loaded.get(variant)
+        if loading is None:
+            loading = self._loaded[variant] = asyncio.create_task(asyncio.to_thread(load, variant))
+        if not loading.done():
+            await asyncio.wait([loading])
+        if loading.exception() is not None:
+            self._loaded.pop(variant, None)  # the next question tries again
+            await loading
 
     async def _work(self) -> None:
         company = False

@@ -1,0 +1,272 @@
+"""One process holds the models of a machine and answers for all workers, over a Unix socket.
+
+A worker's `RemoteEngine.ask` stands where `Batcher.ask` stands in a single process; the batcher is on the other side,
+so questions of all workers share batches. Frames are a length and JSON (questions, refusals) or plain float64
+(answers). Knows no HTTP, no labels and no store.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from sartor.core import errors
+from sartor.core.errors import BusyError, OverdueError, SartorError
+from sartor.serving.engine import Work
+from sartor.serving.fleet import Answered
+from sartor.serving.predictor import Ask
+
+LENGTH = struct.Struct("<I")
+ANSWER = struct.Struct("<BQddI")
+"""Kind, number of the question, out_of_scope, cpu_seconds, labels; then probabilities and logits as float64."""
+
+ANSWERED, REFUSED = 0, 1
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one frame; a longer one is no frame."""
+
+
+class _Frames(asyncio.Protocol):
+    """One end of a connection: whole frames in, whole frames out."""
+
+    def __init__(self, take: "Callable[[_Frames, memoryview], None]", lost: "Callable[[_Frames], None]") -> None:
+        self._take, self._lost = take, lost
+        self._read = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._transport = None
+        self._lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        at = 0
+        while len(self._read) - at >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._read, at)
+            if size > MOST_BYTES:
+                self.close()
+                return
+            if len(self._read) - at - LENGTH.size < size:
+                break
+            at += LENGTH.size
+            self._take(self, memoryview(bytes(self._read[at : at + size])))
+            at += size
+        del self._read[:at]
+
+    def send(self, *parts: bytes) -> None:
+        """One frame; nothing where the other end is gone."""
+        if self._transport is not None:
+            self._transport.write(b"".join((LENGTH.pack(sum(map(len, parts))), *parts)))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class EngineServer:
+    """The side that holds the models."""
+
+    def __init__(self, ask: Ask, *, most: int = 4096) -> None:
+        """Answer with `ask`; more than `most` questions at once are refused as busy."""
+        self._ask = ask
+        self._most = most
+        self._asked: set[asyncio.Task[None]] = set()
+        self._ends: set[_Frames] = set()
+        self._server: asyncio.AbstractServer | None = None
+
+    async def start(self, listening: socket.socket) -> None:
+        """Answer whoever connects to this Unix socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(self._connected, sock=listening)
+
+    async def close(self) -> None:
+        """Take no more questions, and answer those that were taken."""
+        if self._server is not None:
+            self._server.close()
+        if self._asked:
+            await asyncio.wait(self._asked)
+        for end in list(self._ends):
+            end.close()
+
+    def _connected(self) -> _Frames:
+        end = _Frames(self._take, self._ends.discard)
+        self._ends.add(end)
+        return end
+
+    def _take(self, end: _Frames, frame: memoryview) -> None:
+        number, variant, text, seconds = orjson.loads(frame)
+        if len(self._asked) >= self._most:
+            busy = BusyError("The engine has too many questions waiting. Ask again in a moment.", retry_after=1.0)
+            end.send(bytes((REFUSED,)), _refusal(number, busy))
+            return
+        task = asyncio.create_task(self._answer(end, number, variant, text, seconds))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _answer(self, end: _Frames, number: int, variant: str, text: str, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._ask(variant, text)
+        except TimeoutError:
+            return  # nobody waits any more
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
+            end.send(bytes((REFUSED,)), _refusal(number, error))
+            return
+        shares = np.ascontiguousarray(found.probabilities, np.float64)
+        logits = np.ascontiguousarray(found.logits, np.float64)
+        head = ANSWER.pack(ANSWERED, number, found.out_of_scope, found.cpu_seconds, len(shares))
+        end.send(head, shares.tobytes(), logits.tobytes())
+
+
+@dataclass(slots=True)
+class _Question:
+    frame: bytes
+    answer: "asyncio.Future[Answered]"
+    sent: int = 0
+    """How often; a second time after the engine went away, never a third."""
+
+
+@dataclass(eq=False)
+class RemoteEngine:
+    """The side of a worker. Lives in one event loop."""
+
+    path: Path
+    """Of the engine's socket."""
+    deadline: float = 30.0
+    """Seconds that a question may take, a restart of the engine included."""
+    most: int = 1024
+    """Questions waiting at once; more are refused as busy."""
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    """In which `ask` is called."""
+    _numbers: "count[int]" = field(default_factory=count)
+    _waiting: dict[int, _Question] = field(default_factory=dict)
+    _end: _Frames | None = None
+    _connecting: "asyncio.Task[None] | None" = None
+
+    async def ask(self, variant: str, text: str) -> Answered:
+        """What a variant says about a text.
+
+        Raises:
+            BusyError: too many questions wait, or the engine went away twice under this one.
+            OverdueError: no answer within the deadline.
+            SartorError: what the engine said.
+        """
+        if len(self._waiting) >= self.most:
+            raise BusyError(
+                f"{self.most} questions wait for the models of this machine. Ask again in a moment.", retry_after=1.0
+            )
+        number = next(self._numbers)
+        frame = orjson.dumps([number, variant, text, self.deadline])
+        question = _Question(frame, asyncio.get_running_loop().create_future())
+        self._waiting[number] = question
+        self._send(question)
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await question.answer
+        except TimeoutError as error:
+            raise OverdueError(
+                f"The models of this machine did not answer within {self.deadline:g} seconds. Ask again later.",
+                code="engine_timeout",
+            ) from error
+        finally:
+            self._waiting.pop(number, None)
+
+    def probabilities(self, work: Work) -> list[Answered]:
+        """One answer per (variant, text), in order; for other threads than the loop's, which it blocks."""
+
+        async def all_of_them() -> list[Answered]:
+            return list(await asyncio.gather(*(self.ask(variant, text) for variant, text in work)))
+
+        return asyncio.run_coroutine_threadsafe(all_of_them(), self.loop).result()
+
+    def close(self) -> None:
+        """Hang up; whoever waits is told."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+        for question in self._waiting.values():
+            _fail(question, _gone())
+
+    def _send(self, question: _Question) -> None:
+        if self._end is not None:
+            question.sent += 1
+            self._end.send(question.frame)
+        elif self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        """Until somebody answers, or nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        pause = 0.02
+        while self._waiting:
+            try:
+                _, end = await loop.create_unix_connection(lambda: _Frames(self._take, self._lost), str(self.path))
+            except OSError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 0.5)
+                continue
+            self._end = end
+            for question in list(self._waiting.values()):
+                self._send(question)
+            return
+
+    def _lost(self, end: _Frames) -> None:
+        if end is not self._end:
+            return
+        self._end = None
+        for question in self._waiting.values():
+            if question.sent > 1:
+                _fail(question, _gone())
+        if any(not question.answer.done() for question in self._waiting.values()):
+            self._connecting = asyncio.create_task(self._connect())
+
+    def _take(self, _: _Frames, frame: memoryview) -> None:
+        if frame[0] == REFUSED:
+            number, said = orjson.loads(frame[1:])
+            if (refused := self._waiting.get(number)) is not None:
+                _fail(refused, _said(said))
+            return
+        _, number, out_of_scope, cpu_seconds, labels = ANSWER.unpack_from(frame)
+        question = self._waiting.get(number)
+        if question is None or question.answer.done():
+            return
+        shares, logits = np.frombuffer(frame, np.float64, offset=ANSWER.size).reshape(2, labels)
+        question.answer.set_result(Answered(shares, out_of_scope, logits, cpu_seconds))
+
+
+def _fail(question: _Question, error: SartorError) -> None:
+    if not question.answer.done():
+        question.answer.set_exception(error)
+
+
+def _gone() -> BusyError:
+    return BusyError("The engine of this machine went away twice under this question.", retry_after=5.0)
+
+
+def _refusal(number: int, error: Exception) -> bytes:
+    """An error as the other process can raise it again: class, message, code, field, seconds to wait."""
+    if not isinstance(error, SartorError):
+        error = SartorError(f"A model failed: {type(error).__name__}: {error}", code="engine_failed")
+    retry_after = getattr(error, "retry_after", None)
+    return orjson.dumps([number, [type(error).__name__, error.message, error.code, error.param, retry_after]])
+
+
+def _said(said: list[Any]) -> SartorError:
+    name, message, code, param, retry_after = said
+    if name == "BusyError":
+        return BusyError(message, retry_after=retry_after, code=code)
+    kind = getattr(errors, name, SartorError)
+    plain = isinstance(kind, type) and issubclass(kind, SartorError) and kind.__init__ is SartorError.__init__
+    return (kind if plain else SartorError)(message, code=code, param=param)
