@@ -6,6 +6,7 @@ Knows connections and what their failures mean; knows no tables.
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -137,14 +138,30 @@ def _open_file(module: ModuleType, uri: str, *, read_only: bool) -> Any:
     connection = module.connect(
         uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None, cached_statements=256
     )
-    journal = () if read_only else (f"journal_mode={journal_mode(module)}", "journal_size_limit=67108864")
     try:
-        for pragma in (*journal, "synchronous=FULL", "foreign_keys=ON", "cache_size=-64000", "temp_store=MEMORY"):
+        if not read_only:
+            _set_journal(module, connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-64000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _set_journal(module: ModuleType, connection: Any) -> None:
+    # While somebody else changes the journal of a new file, SQLite says "locked" at once instead of waiting.
+    over = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal_mode(module)}")
+            connection.execute("PRAGMA journal_size_limit=67108864")
+        except module.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > over:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, select
 
-from sartor.core.errors import AskError, ConflictError, NotFoundError, StoreError, unknown
-from sartor.core.records import KINDS, Record, now
+from sartor.core.errors import AskError, ConflictError, NotFoundError, unknown
+from sartor.core.records import Record, now
 from sartor.store.engine import Database
+from sartor.store.rows import as_row, build, edges_of, fields_of, read
 from sartor.store.schema import edge, field, move, pointer, record
 from sartor.store.statements import (
+    BUMP,
     BY_DIGEST,
     BY_PREFIX,
     CHILDREN,
@@ -27,6 +29,7 @@ from sartor.store.statements import (
     PARENTS,
     POINTERS,
     RESOLVE,
+    REVISION,
     search,
     sizes,
     tally,
@@ -38,7 +41,6 @@ T = TypeVar("T")
 BATCH = 1000
 BATCH_MOVES = 8
 """Changes of pointers beyond which setting new names in bulk is worth its two statements more."""
-LONGEST_FIELD = 512
 ENOUGH = (200, 5_000)
 """Rows counted at most when the field with the fewest is sought: counting never costs more than the search saves."""
 
@@ -147,9 +149,9 @@ class Ledger:
         for item in batch:
             firsts.setdefault(item.digest, item)
         statement = self._insert(record).on_conflict_do_nothing().returning(record.c.digest, record.c.seq)
-        new = connection.execute(statement, [_row(item) for item in firsts.values()]).all()
-        fields = [row for digest, seq in new for row in _fields(firsts[digest], seq)]
-        edges = [row for digest, seq in new for row in _edges(firsts[digest], seq)]
+        new = connection.execute(statement, [as_row(item) for item in firsts.values()]).all()
+        fields = [row for digest, seq in new for row in fields_of(firsts[digest], seq)]
+        edges = [row for digest, seq in new for row in edges_of(firsts[digest], seq)]
         if fields:
             connection.execute(field.insert(), fields)
         if edges:
@@ -171,7 +173,7 @@ class Ledger:
             raise NotFoundError(f"There is no record {digest} in the ledger.", code="record_not_found")
         if len(found) > 1:
             raise AskError(f"Several records begin with '{digest}': give more of the digest.", code="ambiguous_digest")
-        return _build(found[0].kind, found[0].body)
+        return build(found[0].kind, found[0].body)
 
     def find(self, kind: type[R], *, limit: int = 100, **fields: str) -> list[R]:
         """Records of a kind whose index fields all have these values, newest first.
@@ -186,7 +188,7 @@ class Ledger:
             names = self._by_selectivity(connection, kind, asked)
             values = _values(kind.kind, names, asked) | {"limit": limit}
             found = connection.execute(search(len(names)), values).scalars().all()
-        return [_read(kind, body) for body in found]
+        return [read(kind, body) for body in found]
 
     def count(self, kind: type[Record], **fields: str) -> int:
         """How many records `find` would have without a limit."""
@@ -248,6 +250,7 @@ class Ledger:
                 ordered = self._set_new(connection, ordered, decision, moved)
             for change in ordered:
                 self._move(connection, change, decision, moved)
+            connection.execute(BUMP)  # last: on PostgreSQL whoever moves anything waits for this one row
 
     def _set_new(self, connection: Connection, changes: list[Change], decision: str, moved: str) -> list[Change]:
         """Set many names that were never set, a few statements for all; returns the changes that are left."""
@@ -304,6 +307,11 @@ class Ledger:
         with self.database.read() as connection:
             return [Move(*row) for row in connection.execute(MOVES, {"name": name})]
 
+    def revision(self) -> int:
+        """A number that grows whenever a pointer or an access key changes: one cheap read tells that none did."""
+        with self.database.read() as connection:
+            return int(connection.execute(REVISION).scalar_one())
+
     def close(self) -> None:
         """Close the database's connections."""
         self.database.close()
@@ -321,51 +329,6 @@ def _checked(kind: type[Record], fields: Mapping[str, str]) -> dict[str, str]:
         if name not in kind.index:
             raise unknown(f"index field of {kind.kind}", name, kind.index, param=name, code="unknown_field")
     return dict(fields)
-
-
-def _row(item: Record) -> dict[str, str]:
-    return {
-        "digest": item.digest,
-        "kind": item.kind,
-        "created": item.created,
-        "seal": item.seal,
-        "body": item.model_dump_json(),
-    }
-
-
-def _fields(item: Record, seq: int) -> Iterator[dict[str, Any]]:
-    for name in item.index:
-        value = str(getattr(item, name))
-        if len(value) > LONGEST_FIELD:
-            raise AskError(
-                f"{item.kind}.{name} is {len(value)} characters long; a field to search by may have {LONGEST_FIELD}.",
-                param=name,
-                code="field_too_long",
-            )
-        yield {"kind": item.kind, "name": name, "value": value, "seq": seq}
-
-
-def _edges(item: Record, seq: int) -> Iterator[dict[str, Any]]:
-    for role, parent in item.edges().items():
-        yield {"child": seq, "role": role, "parent": parent}
-
-
-def _build(kind: str, body: str) -> Record:
-    known = KINDS.get(kind)
-    if known is None:
-        raise StoreError(f"The ledger holds a record of kind '{kind}': a newer Sartor wrote it.", code="store_newer")
-    return _read(known, body)
-
-
-def _read(kind: type[R], body: str) -> R:
-    try:
-        return kind.model_validate_json(body)
-    except ValueError as error:
-        raise StoreError(
-            f"A record of kind '{kind.kind}' in the ledger cannot be read: {error}. A newer Sartor wrote it, or it "
-            "was changed by hand: run 'sartor doctor'.",
-            code="record_unreadable",
-        ) from error
 
 
 def _prefix(digest: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, exists, func, literal_column, or_, select, update
 
-from sartor.store.schema import edge, field, move, pointer, record
+from sartor.store.schema import edge, field, move, pointer, record, revision
 
 _digest: Any = bindparam("digest")
 BY_DIGEST = select(record.c.kind, record.c.body).where(record.c.digest == _digest)
@@ -39,6 +39,8 @@ MOVES = (
     .where(move.c.name == bindparam("name"))
     .order_by(move.c.seq)
 )
+REVISION: Select[Any] = select(revision.c.seq).where(revision.c.name == "store")
+BUMP = update(revision).where(revision.c.name == "store").values(seq=revision.c.seq + 1)
 _expected = bindparam("expected", type_=pointer.c.digest.type)
 MOVE = (
     update(pointer)

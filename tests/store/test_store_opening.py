@@ -95,7 +95,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "9998", "BEFORE", None, None
 
 
 def upgrade():
@@ -114,12 +114,12 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[]
     def upgrade_code() -> None:
         later = tmp_path / "later"
         later.mkdir()
-        (later / "0002_next.py").write_text(NEXT)
+        (later / "9998_next.py").write_text(NEXT.replace("BEFORE", REVISION))
         config = migrate.scripts()
         config.set_main_option("version_locations", f"sartor.store.migrations:versions {later}")
         config.set_main_option("path_separator", "space")
         monkeypatch.setattr(migrate, "scripts", lambda: config)
-        monkeypatch.setattr(migrate, "REVISION", "0002")
+        monkeypatch.setattr(migrate, "REVISION", "9998")
 
     return upgrade_code
 
@@ -129,21 +129,21 @@ def test_an_older_store_is_brought_up_when_it_is_opened(
 ) -> None:
     digest = opener().ledger.put(make(1))
     next_version()
-    with pytest.raises(StoreError, match="behind this Sartor's 0002"):
+    with pytest.raises(StoreError, match="behind this Sartor's 9998"):
         opener(read_only=True)
     newer = opener()
-    assert revision(newer.ledger.database) == "0002"
+    assert revision(newer.ledger.database) == "9998"
     assert newer.ledger.get(digest).digest == digest
     with newer.ledger.database.read() as connection:
         assert connection.execute(text("SELECT note FROM record")).scalar() == "none"
     monkeypatch.undo()
     with pytest.raises(StoreError, match="a newer Sartor wrote it"):
         opener()
-    copies = list((tmp_path / "store").glob("ledger.db.*1"))
+    copies = list((tmp_path / "store").glob(f"ledger.db.{REVISION}"))
     assert len(copies) == (newer.ledger.database.dialect == "sqlite")
     for copy in copies:  # the way back
         with closing(open_sqlite(copy, read_only=True)) as old:
-            assert revision(old) == "0001"
+            assert revision(old) == REVISION
             assert Ledger(old).get(digest).digest == digest
 
 
