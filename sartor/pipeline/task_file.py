@@ -35,11 +35,7 @@ def read_task(path: Path) -> Task:
             "Rows belong in files of their own, under 'data.sources'.",
             code="too_big",
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AskError(f"'{path}' is not UTF-8 (byte {error.start}): save it as UTF-8.", code="bad_encoding") from error
-    return parse_task(text, str(path))
+    return parse_task(read_text(path), str(path))
 
 
 def parse_task(text: str, name: str = "the task") -> Task:
@@ -51,6 +47,23 @@ def parse_task(text: str, name: str = "the task") -> Task:
         return Task.model_validate(loaded)
     except ValidationError as error:
         raise AskError(f"{name} is no valid task: {explain(error, Task)}.", code="bad_task") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a small UTF-8 file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        AskError: it is too big, or not UTF-8.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"There is no file '{path}'.", code="file_not_found")
+    if path.stat().st_size > MAX_BYTES:
+        raise AskError(f"'{path}' has more than {MAX_BYTES:,} bytes.", code="too_big")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AskError(f"'{path}' is not UTF-8 (byte {error.start}): save it as UTF-8.", code="bad_encoding") from error
 
 
 def load_yaml(text: str, name: str) -> Any:

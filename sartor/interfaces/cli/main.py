@@ -41,8 +41,8 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(chain.task_app, name="task")
 app.add_typer(registry.app, name="registry")
 unpacking.add_to(chain.task_app)
-for group in (routes, gateway, keys, traffic, economics):
-    app.add_typer(group.app)
+for group in (routes.app, routes.upstreams, gateway.app, keys.app, traffic.app, economics.app):
+    app.add_typer(group)
 
 
 def _version(value: bool) -> None:

@@ -1,0 +1,100 @@
+"""Move a variant towards live on a route: shadow, canary, live, and back, each by a recorded, signed decision."""
+
+from typing import Any, Literal
+
+from sartor.core.errors import AskError, NotFoundError, RefusedError
+from sartor.core.records import Decision, RouteRecord
+from sartor.core.route import CanaryStage, Route, ShadowStage, Target
+from sartor.pipeline.declared import ROUTE, Verb, move, standing
+from sartor.pipeline.routes import check_route, route_named, show_route
+from sartor.pipeline.workshop import Workshop
+
+
+def stage_shadow(shop: Workshop, name: str, target: Target, *, share: float = 1.0, why: str = "") -> dict[str, Any]:
+    """Let a target see the route's real traffic and answer nobody."""
+    route = route_named(shop, name)
+    return _stage(shop, "shadow", route.model_copy(update={"shadow": ShadowStage(beside=target, share=share)}), why)
+
+
+def stage_canary(
+    shop: Workshop,
+    name: str,
+    target: Target | None = None,
+    *,
+    share: float = 0.1,
+    promote: bool = True,
+    settings: dict[str, Any] | None = None,
+    why: str = "",
+) -> dict[str, Any]:
+    """Let a target answer a share of the route's traffic; without one, the target that is in its shadow.
+
+    Raises:
+        AskError: no target was named and none is in the shadow.
+    """
+    route = route_named(shop, name)
+    wanted = target if target is not None else (route.shadow.beside if route.shadow else None)
+    if wanted is None:
+        raise AskError(f"Name what '{name}' should try: nothing stands in its shadow.", param="target")
+    stage = CanaryStage(to=wanted, share=share, promote=promote, settings=settings or {})
+    return _stage(shop, "canary", route.model_copy(update={"canary": stage, "shadow": None}), why)
+
+
+def stage_live(shop: Workshop, name: str, target: Target | None = None, *, why: str = "") -> dict[str, Any]:
+    """Let a target answer everything; without one, the target of the canary.
+
+    Raises:
+        AskError: no target was named and there is no canary.
+        RefusedError: the canary's last verdict is not to promote, and no reason to do it all the same was given.
+    """
+    route = route_named(shop, name)
+    wanted = target if target is not None else (route.canary.to if route.canary else None)
+    if wanted is None:
+        raise AskError(f"Name what should answer '{name}': there is no canary.", param="target")
+    if route.canary is not None and wanted == route.canary.to and not why and not promoted(shop, name):
+        raise RefusedError(
+            f"The canary of '{name}' has no verdict to promote yet. See: sartor route canary {name} --verdict. To go "
+            "live all the same, say why: --why '…'",
+            code="not_promoted",
+        )
+    return _stage(shop, "route", route.model_copy(update={"policy": wanted, "canary": None, "shadow": None}), why)
+
+
+def stop_stage(shop: Workshop, name: str, *, why: str) -> dict[str, Any]:
+    """Take shadow and canary away; what answered before answers everything."""
+    route = route_named(shop, name)
+    return _stage(shop, "canary", route.model_copy(update={"canary": None, "shadow": None}), why, verdict="hold")
+
+
+def rollback_route(shop: Workshop, name: str, *, why: str = "rollback") -> dict[str, Any]:
+    """Go back to what the route was before its last change.
+
+    Raises:
+        NotFoundError: there is no such route, or it was never anything else.
+    """
+    pointer = shop.store.ledger.resolve(name + ROUTE)
+    moves = [move for move in shop.store.ledger.moves(name + ROUTE) if move.before and move.before != move.digest]
+    if pointer is None or not moves:
+        standing(shop, name, ROUTE)
+        raise NotFoundError(f"Route '{name}' was never anything else: there is nothing to go back to.", param="name")
+    assert moves[-1].before is not None
+    record = shop.store.ledger.get(moves[-1].before)
+    assert isinstance(record, RouteRecord)
+    check_route(shop, Route.model_validate(record.spec))
+    move(shop, "rollback", name, ROUTE, record, reasons=(why,))
+    return show_route(shop, name)
+
+
+def promoted(shop: Workshop, name: str) -> bool:
+    """Whether the last verdict on the canary that stands now was to promote."""
+    pointer = shop.store.ledger.resolve(name + ROUTE)
+    found = shop.store.ledger.find(Decision, task=name, verb="canary", limit=1)
+    return bool(found and pointer and found[0].candidate == pointer.digest and found[0].verdict == "ship")
+
+
+def _stage(
+    shop: Workshop, verb: Verb, route: Route, why: str, verdict: Literal["ship", "hold"] = "ship"
+) -> dict[str, Any]:
+    check_route(shop, route)
+    record = RouteRecord(name=route.name, task=route.task, spec=route.model_dump(mode="json"))
+    move(shop, verb, route.name, ROUTE, record, reasons=(why or f"{verb} by hand",), verdict=verdict)
+    return show_route(shop, route.name)
