@@ -83,7 +83,8 @@ def apply(shop: Workshop, wanted: GatewayFile, why: str, *, dry_run: bool = Fals
         for route in new_routes:
             declare_route(shop, route, why)
     changed = tuple(spec.name for spec in new_upstreams), tuple(spec.name for spec in new_routes)
-    same = [spec.name for spec in (*wanted.upstreams, *kept) if spec.name not in changed[0] + changed[1]]
+    named = [spec.name for spec in wanted.upstreams] + [spec.name for spec in kept]
+    same = [name for name in named if name not in changed[0] + changed[1]]
     return Applied(*changed, tuple(same))
 
 

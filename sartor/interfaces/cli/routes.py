@@ -47,9 +47,7 @@ def show(name: Name) -> None:
 def set_(
     name: Name,
     to: Annotated[str, typer.Option(help="What answers: a name, or a policy: '{use: cascade, …}'.")],
-    task: Annotated[
-        str, typer.Option(help="Task whose input and value function apply; none: chats pass through.")
-    ] = "",
+    task: Annotated[str, typer.Option(help="Whose input and value function apply; none: chats pass through.")] = "",
     unmatched: Annotated[str, typer.Option(help="Upstream for requests whose input is not found.")] = "",
     capture: Annotated[str, typer.Option(help="off, hash, sampled or full.")] = "full",
     durability: Annotated[str, typer.Option(help="sync or async.")] = "async",
@@ -189,14 +187,11 @@ def set_upstream_(
     url: Annotated[str, typer.Option(help="Up to and without /chat/completions.")],
     protocol: Annotated[str, typer.Option(help="openai, anthropic or google.")] = "openai",
     model: Annotated[str, typer.Option(help="What it calls the model; default the name.")] = "",
-    key_env: Annotated[str, typer.Option(help="Environment variable of the server that holds its key.")] = "",
-    key_file: Annotated[str, typer.Option(help="File that holds its key.")] = "",
+    key: Annotated[str, typer.Option(help="Where the server finds its key: env:NAME or file:PATH.")] = "",
     price: Annotated[
         str, typer.Option(help="INPUT/OUTPUT/CURRENCY per million tokens, e.g. 30/60/USD; default the list price.")
     ] = "",
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="It lives on this machine or network.")
-    ] = False,
+    allow_private: Annotated[bool, typer.Option("--allow-private", help="It is on this machine or network.")] = False,
     why: Why = "declared",
 ) -> None:
     """Declare an upstream, or change one. For all settings: sartor route apply FILE."""
@@ -205,7 +200,7 @@ def set_upstream_(
 
     spec: dict[str, Any] = {"name": name, "base_url": url, "protocol": protocol, "model": model}
     spec |= {"allow_private": allow_private, "price": _price(price)}
-    spec["key"] = {"env": key_env, "file": key_file} if key_env or key_file else None
+    spec["key"] = _place(key)
     (upstream,) = parse_gateway({"upstreams": [spec]}, "the upstream").upstreams
     with workshop() as shop:
         _one(declare_upstream(shop, upstream, why))
@@ -221,6 +216,18 @@ def remove_upstream_(
     with workshop() as shop:
         remove_upstream(shop, name, why)
     emit({"removed": name}, lambda: say(f"Removed upstream {name}."))
+
+
+def _place(text: str) -> dict[str, str] | None:
+    from sartor.core.errors import AskError
+
+    kind, colon, name = text.partition(":")
+    if text and (kind not in ("env", "file") or not colon or not name):
+        raise AskError(
+            "--key says where the key is, never what it is: env:OPENAI_API_KEY or file:/run/secrets/openai.",
+            param="key",
+        )
+    return {kind: name} if text else None
 
 
 def _price(text: str) -> dict[str, Any] | None:
