@@ -42,6 +42,8 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cpu_seconds: float = 0.0
+    cached_tokens: int = 0
+    """Of `input_tokens`, those that the provider had cached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """What hosted models charge: list prices from genai-prices, or the prices that a company really pays.
 
-Knows nothing of who asks what. Prices are in the currency in which they are stated (list prices: US dollars); no
-currency is ever converted here, because a rate is a decision of the owner's: state overrides in the value
-function's currency where it is another one.
+Knows nothing of who asks what. Prices are in the currency in which they are stated (list prices: US dollars); another
+one takes a rate that the owner states (see `currency`).
 """
 
 from collections.abc import Mapping
@@ -30,6 +29,8 @@ class PriceOverride(BaseModel):
     input_million: float = Field(ge=0)
     """Money per million tokens of input."""
     output_million: float = Field(ge=0)
+    cached_million: float | None = Field(default=None, ge=0)
+    """Money per million tokens of input that the provider had cached; None: as other input."""
     currency: str = LIST_CURRENCY
     source: str = "override"
 
@@ -51,10 +52,15 @@ class Price:
     """The list with its version, or who stated the override."""
     date: str
     """The day for which it was asked, ISO 8601: list prices change by date, also within one version of the list."""
+    cached_million: float | None = None
+    """Money per million tokens of input that the provider had cached; None: as other input."""
 
     def cost(self, usage: Usage) -> float:
         """Money for these tokens, in `currency`."""
-        return (usage.input_tokens * self.input_million + usage.output_tokens * self.output_million) / 1e6
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        cached_million = self.input_million if self.cached_million is None else self.cached_million
+        asked = (usage.input_tokens - cached) * self.input_million + cached * cached_million
+        return (asked + usage.output_tokens * self.output_million) / 1e6
 
 
 def price_of(
@@ -76,7 +82,14 @@ def price_of(
     day = on or datetime.now(UTC).date()
     if (own := overrides.get(model)) is not None:
         return Price(
-            model, provider or "", own.input_million, own.output_million, own.currency, own.source, day.isoformat()
+            model=model,
+            provider=provider or "",
+            input_million=own.input_million,
+            output_million=own.output_million,
+            currency=own.currency,
+            source=own.source,
+            date=day.isoformat(),
+            cached_million=own.cached_million,
         )
     return _listed(model, provider, day, overrides)
 
@@ -104,6 +117,7 @@ def _listed(model: str, provider: str | None, day: date, overrides: Mapping[str,
         currency=LIST_CURRENCY,
         source=f"genai-prices {version('genai-prices')}",
         date=day.isoformat(),
+        cached_million=_first_tier(charged.cache_read_mtok) if charged.cache_read_mtok is not None else None,
     )
 
 
