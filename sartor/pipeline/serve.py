@@ -1,10 +1,13 @@
 """From ledger to answers: fleets over the store, and variants bound to the contract under which they answer."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from sartor.core.errors import RefusedError, StoreError, unknown
+from sartor.core.predict import Floats
 from sartor.core.records import Artifact, Dataset, Decision, TaskRecord, Variant
 from sartor.core.task import Task
 from sartor.evaluation.terms import Terms
@@ -27,6 +30,10 @@ class Asker(Models, Protocol):
         """The answer to one question, batched with those of others."""
         ...
 
+    async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        """(texts, d) embeddings of a base, by its digest."""
+        ...
+
 
 class LocalModels:
     """A fleet in this process, single questions gathered into batches."""
@@ -42,6 +49,10 @@ class LocalModels:
     async def ask(self, variant: str, text: str) -> Answered:
         """The answer to one question, batched with those of others."""
         return await self._batcher.ask(variant, text)
+
+    async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        """(texts, d) embeddings of a base, by its digest."""
+        return await asyncio.to_thread(self._fleet.embed, engine, base, texts)
 
 
 def fleet_of(shop: Workshop, cache: EmbeddingCache | None) -> Fleet:
@@ -91,7 +102,7 @@ class Handles:
 
     def __init__(self, shop: Workshop, models: Asker | None = None) -> None:
         self._shop = shop
-        self._models = models or LocalModels(shop)
+        self.models = models or LocalModels(shop)
         self._bound: dict[tuple[str, str], Bound] = {}
 
     def resolve(self, name: str) -> Bound:
@@ -129,9 +140,9 @@ class Handles:
     def _bind(self, name: str, digest: str, task: Task) -> Bound:
         variant = variant_named(self._shop, digest)
         # One answer before the first request: it loads everything, and what can't answer is not served.
-        self._models.probabilities([(digest, "")])
+        self.models.probabilities([(digest, "")])
         answering = answering_of(self._shop, task, variant)
-        predictor = VariantPredictor(self._models, digest, answering, ask=self._models.ask)
+        predictor = VariantPredictor(self.models, digest, answering, ask=self.models.ask)
         numbered = next(v.name for v in versions(self._shop.store.ledger, name) if v.digest == digest)
         return Bound(task, numbered, digest, variant.labels, predictor)
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from sartor.core.calibration import Calibration
-from sartor.core.errors import SartorError, StoreError, boundary
+from sartor.core.errors import AskError, SartorError, StoreError, boundary
 from sartor.core.predict import Floats
 from sartor.core.records import Variant
 from sartor.serving.engine import Embed, Engine, Mixer, Scored, Work, open_engine
@@ -98,6 +98,18 @@ class Fleet:
             for row, answered in zip(rows, self._answer([work[row] for row in rows], held), strict=True):
                 results[row] = answered
         return [result for result in results if result is not None]
+
+    def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        """(texts, d) L2-normalised embeddings of a base, by its digest.
+
+        Raises:
+            AskError: this kind of engine has no embeddings.
+        """
+        with self._loading:
+            found = self._engine(engine, base)
+        if isinstance(found, Mixer):
+            raise AskError(f"The engine '{engine}' has no embeddings.", code="no_embeddings")
+        return found.embed(list(texts))
 
     def _answer(self, work: Work, held: Mapping[str, _Held]) -> list[Answered]:
         """Answers of variants that share an engine."""
