@@ -1,1 +1,1 @@
-"""What happened: the segment log that is the truth, the index over it, and the keys of subjects."""
+"""Traffic: the log of exchanges and feedback that is the truth, its index, old segments, keys of subjects."""
