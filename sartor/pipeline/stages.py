@@ -59,6 +59,11 @@ def stage_live(shop: Workshop, name: str, target: Target | None = None, *, why: 
     return _stage(shop, "route", route.model_copy(update={"policy": wanted, "canary": None, "shadow": None}), why)
 
 
+def change_policy(shop: Workshop, route: Route, policy: Target, *, why: str) -> dict[str, Any]:
+    """Let the route answer by another policy, its stages kept."""
+    return _stage(shop, "route", route.model_copy(update={"policy": policy}), why)
+
+
 def stop_stage(shop: Workshop, name: str, *, why: str) -> dict[str, Any]:
     """Take shadow and canary away; what answered before answers everything."""
     route = route_named(shop, name)

@@ -153,6 +153,33 @@ def stop(name: Name, why: Why) -> None:
 
 
 @app.command()
+def certify(
+    name: Name,
+    alpha: Annotated[float, typer.Option(help="Most wrong ones among local answers, as a share.")] = 0.05,
+    delta: Annotated[float, typer.Option(help="Chance with which the promise may fail.")] = 0.05,
+    against: Annotated[
+        str, typer.Option(help="Column of the giant's recorded answers: bound the loss against it instead.")
+    ] = "",
+    apply_: Annotated[bool, typer.Option("--apply", help="Put the threshold into the route.")] = False,
+) -> None:
+    """The lowest threshold of a cascade that can be promised. Exit code 7 where none can."""
+    from sartor.pipeline.certify import certify_route
+
+    with workshop() as shop:
+        found = certify_route(shop, name, alpha=alpha, delta=delta, against=against, apply=apply_)
+
+    def people() -> None:
+        say(found.certificate.says)
+        say(found.note)
+        if found.applied:
+            say(f"Route {name} answers by it now; the certificate is report {found.report[:12]}.")
+
+    emit(found.body(), people)
+    if found.certificate.threshold is None:
+        raise typer.Exit(7)
+
+
+@app.command()
 def rollback(name: Name, why: Why = "rollback") -> None:
     """Go back to what the route was before its last change."""
     from sartor.pipeline.stages import rollback_route
