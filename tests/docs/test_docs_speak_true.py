@@ -13,7 +13,8 @@ from sartor.gateway import app as gateway
 from sartor.interfaces.cli.main import app
 from sartor.interfaces.settings import VARIABLES
 from sartor.pipeline.check import check_plugins
-from sartor.pipeline.task_file import parse_task
+from sartor.pipeline.gateway_file import parse_gateway
+from sartor.pipeline.task_file import load_yaml, parse_task
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "README.md"])
@@ -61,7 +62,10 @@ def test_commands_and_options_exist(page, line):
 
 
 @pytest.mark.parametrize(("page", "block"), blocks("yaml"))
-def test_yaml_is_a_task_or_a_part_of_one(page, block):
+def test_yaml_is_a_task_or_a_gateway_file(page, block):
+    if re.search(r"^(upstreams|routes):", block, re.MULTILINE):
+        assert parse_gateway(load_yaml(block, page), page) != parse_gateway({}, page)
+        return
     needed = {"name": "name: t", "data": "data: {sources: [{use: csv, path: a.csv}]}"}
     added = [line for key, line in needed.items() if not re.search(rf"^{key}:", block, re.MULTILINE)]
     task = parse_task("\n".join([*added, block]), page)
