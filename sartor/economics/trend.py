@@ -1,11 +1,11 @@
 """Carries daily requests and their cost forward, with what is not known about them: trend, weekdays, noise.
 
-Requests of a day are counts whose logarithm is a line in time for each route, and a weekday effect that the routes share
-(quasi-Poisson regression); the logarithm of a request's mean cost is a line in time. What is uncertain is resampled:
-blocks of days are drawn from the residuals, all routes together, and every draw moves the lines as a new fit would
-(Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Where days are few, priors speak: a
-trend that doubles or halves in a year, weekdays that differ by about half, days that scatter by a fifth. Half of the draws
-carry a trend on in percent, half in units, because a short history can't tell the two apart.
+Requests of a day are counts whose logarithm is a line in time for each route, and a weekday effect that the routes
+share (quasi-Poisson regression); the logarithm of a request's mean cost is a line in time. What is uncertain is
+resampled: blocks of days are drawn from the residuals, all routes together, and every draw moves the lines as a new
+fit would (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Where days are few,
+priors speak: a trend that doubles or halves in a year, weekdays that differ by about half, days that scatter by a
+fifth. Half of the draws carry a trend on in percent, half in units, because a short history can't tell the two apart.
 
 Knows no model and no currency. What it can't know: a new customer, a new prompt or a stop after the history ends.
 """
@@ -13,6 +13,7 @@ Knows no model and no currency. What it can't know: a new customer, a new prompt
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sartor.core.predict import Floats
 from sartor.core.value import Ints
@@ -166,9 +167,10 @@ def _means(history: History) -> _Lines:
     totals = history.requests.sum(axis=0)
     level = np.log(np.maximum(history.cost.sum(axis=0), 1e-18) / np.maximum(totals, 1.0))
     safe = np.maximum(weights, 1.0)
-    seen = np.log(np.maximum(history.cost.reshape(-1), 1e-18) / safe)
+    seen: Floats = np.log(np.maximum(history.cost.reshape(-1), 1e-18) / safe)
     seen = np.where((weights > 0) & (history.cost.reshape(-1) > 0), seen, np.tile(level, history.days))
-    spread, fitted, residual = EACH**2, np.zeros(design.shape[1]), seen
+    fitted: Floats = np.zeros(design.shape[1])
+    spread, residual = EACH**2, seen
     for _ in range(3):
         prior = spread * precision
         within = (design * weights[:, None]).T @ design + np.diag(prior + FREE)
@@ -212,7 +214,7 @@ def _drawn(lines: _Lines, order: Ints, random: np.random.Generator) -> Floats:
     return random.normal(scale=np.sqrt(lines.spread), size=shape)
 
 
-def _carry(fitted: Floats, routes: int, offset: Ints, later: Ints, units: Floats | np.ndarray) -> Floats:
+def _carry(fitted: Floats, routes: int, offset: Ints, later: Ints, units: npt.NDArray[np.bool_]) -> Floats:
     """(draws, days, routes) values of lines carried on, in percent or (where `units`) in units."""
     level, slope, week = np.split(fitted, [routes, 2 * routes], axis=1)
     growth = slope[:, None, :] * offset[None, :, None]
