@@ -33,6 +33,8 @@ class Request:
     """Requests of equal value stay on one side of a split or canary: the user, else the key."""
     tenant: str = ""
     """Whose request it is; a cache never answers across tenants."""
+    key: str = ""
+    """Id of the access key that it came with."""
 
 
 @dataclass(frozen=True, slots=True)

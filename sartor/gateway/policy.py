@@ -5,14 +5,17 @@ a name, or another policy with its own settings, so that policies nest.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from sartor.core.predict import Floats, Prediction, Predictor, Request
+from sartor.core.errors import AskError
+from sartor.core.predict import Chunk, Floats, Prediction, Predictor, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
+from sartor.gateway.answers import PLAIN, form_of, label_in, label_of
+from sartor.gateway.hops import hops_of, whole
 
 POLICIES = Shelf("sartor.gateway.policies")
 
@@ -59,16 +62,71 @@ def draw(salt: str, sticky: str) -> float:
     return int.from_bytes(mark) / 2.0**64
 
 
+def side(salt: str, request: Request) -> float:
+    """The draw of a request: of its sticky value, or of itself alone where it has none."""
+    return draw(salt, request.sticky or request.id)
+
+
 def build(target: Target, tools: Tools) -> Predictor:
     """The predictor of a nested target: `{use: …}` is taken from the shelf, a name is looked up.
+
+    Where there are labels, what a name answers is read as one of them (`output`), whatever its form.
 
     Raises:
         NotFoundError: no such policy, or no such name.
         AskError: the settings don't fit.
     """
     if isinstance(target, str):
-        return tools.target(target)
+        found = tools.target(target)
+        return Labelled(found, tools.labels) if tools.labels else found
     settings = dict(target)
     plugin = POLICIES.take(str(settings.pop("use", "")))
     made: Predictor = plugin(plugin.read(settings), tools)
     return made
+
+
+def walk(predictor: Predictor) -> Iterator[Predictor]:
+    """A policy and all that it asks, from the outside in."""
+    yield predictor
+    for inner in getattr(predictor, "asks", ()):
+        yield from walk(inner)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A model whose answers are read as labels: a giant says them in the form that the application asked for."""
+
+    model: Predictor
+    labels: tuple[str, ...]
+
+    @property
+    def asks(self) -> tuple[Predictor, ...]:
+        """What it asks."""
+        return (self.model,)
+
+    async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """The answers, `output` a label or None."""
+        answers = await self.model.predict(requests)
+        return [self._read(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The pieces as they are; the last one's `output` is a label or None."""
+        return whole(self.model, request, lambda answer: self._read(request, answer))
+
+    def _read(self, request: Request, answer: Prediction) -> Prediction:
+        if answer.reply is None and (answer.output is None or answer.output in self.labels):
+            return answer
+        try:
+            form = form_of(request.chat) if request.chat is not None else PLAIN
+        except AskError:
+            form = PLAIN
+        found = label_of(answer.reply, self.labels, form) if answer.reply is not None else None
+        if found is None:
+            found = label_in(answer.output, self.labels, form)
+        *before, last = hops_of(answer)
+        return replace(answer, output=found, hops=(*before, replace(last, output=found)))
+
+
+def valid(answer: Prediction, labels: Sequence[str]) -> bool:
+    """Whether an answer is one: a label where there are labels, else anything."""
+    return answer.output is not None or (not labels and answer.reply is not None)

@@ -1,0 +1,72 @@
+"""Ask a small model first which of two models is worth asking, then only that one.
+
+The small model is a made variant that answers `right` or `wrong`: whether the cheap one will be right about a text.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from sartor.core.errors import AskError
+from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request
+from sartor.core.route import Target
+from sartor.core.shelf import Params as Settings
+from sartor.core.shelf import plugin
+from sartor.gateway.hops import each, failed_hop, hops_of, opened, relay, settled
+from sartor.gateway.policy import Tools, build
+
+
+class Params(Settings):
+    """The two, and who decides."""
+
+    cheap: Target
+    dear: Target
+    by: str
+    """Handle of the variant that decides, such as `cheap-is-right@live`; it has two labels."""
+    right: str = "right"
+    """Its label for: the cheap one will be right."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability of `right` from which the cheap one is asked; chosen on validation rows."""
+
+
+@plugin
+class Router:
+    """The cheap or the dear one, by what is expected of the cheap one."""
+
+    def __init__(self, params: Params, tools: Tools) -> None:
+        self._params = params
+        self._tools = tools
+        self._cheap, self._dear = build(params.cheap, tools), build(params.dear, tools)
+        # The labels of the route are those of the answers, not those of the decision.
+        self._by = tools.target(params.by)
+        self.asks = (self._by, self._cheap, self._dear)
+
+    async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """One prediction per request, in order."""
+        return await each(requests, self._one)
+
+    async def _one(self, request: Request) -> Prediction:
+        model, hops = await self._choose(request)
+        (answer,) = await model.predict([request])
+        return settled(answer, (*hops, *hops_of(answer)))
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The pieces of the one that was chosen."""
+        model, hops = await self._choose(request)
+        async with opened(model, request) as (first, rest):
+            async for chunk in relay(first, rest, lambda answer: settled(answer, (*hops, *hops_of(answer)))):
+                yield chunk
+
+    async def _choose(self, request: Request) -> tuple[Predictor, tuple[Hop, ...]]:
+        begun = self._tools.clock()
+        try:
+            (guess,) = await self._by.predict([request])
+        except AskError:
+            raise
+        except Exception as error:  # noqa: BLE001 - without advice the dear one is asked, whatever went wrong
+            return self._dear, (failed_hop(self._params.by, error, self._tools.clock() - begun),)
+        right = guess.confidence or 0.0
+        right = right if guess.output == self._params.right else 1 - right
+        cheap = guess.confidence is not None and right >= self._params.threshold
+        return (self._cheap if cheap else self._dear), hops_of(guess, f"routed: {'cheap' if cheap else 'dear'}")
