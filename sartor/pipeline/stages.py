@@ -9,6 +9,9 @@ from sartor.pipeline.declared import ROUTE, Verb, move, standing
 from sartor.pipeline.routes import check_route, route_named, show_route
 from sartor.pipeline.workshop import Workshop
 
+JUDGE = "canary"
+"""Policy of the decisions that statistics took; those taken by hand have none."""
+
 
 def stage_shadow(shop: Workshop, name: str, target: Target, *, share: float = 1.0, why: str = "") -> dict[str, Any]:
     """Let a target see the route's real traffic and answer nobody."""
@@ -90,10 +93,10 @@ def rollback_route(shop: Workshop, name: str, *, why: str = "rollback") -> dict[
 
 
 def promoted(shop: Workshop, name: str) -> bool:
-    """Whether the last verdict on the canary that stands now was to promote."""
+    """Whether the last verdict of the statistics on the canary that stands now was to promote it."""
     pointer = shop.store.ledger.resolve(name + ROUTE)
-    found = shop.store.ledger.find(Decision, task=name, verb="canary", limit=1)
-    return bool(found and pointer and found[0].candidate == pointer.digest and found[0].verdict == "ship")
+    verdicts = [d for d in shop.store.ledger.find(Decision, task=name, verb="canary") if d.policy == JUDGE]
+    return bool(verdicts and pointer and verdicts[0].candidate == pointer.digest and verdicts[0].verdict == "ship")
 
 
 def _stage(
