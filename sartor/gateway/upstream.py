@@ -16,6 +16,7 @@ from sartor.core.predict import Chunk, Hop, Prediction, Request, Usage
 from sartor.core.route import Upstream
 from sartor.gateway.addresses import check_url
 from sartor.gateway.breaker import Breaker
+from sartor.gateway.places import Places
 from sartor.gateway.protocol import PROTOCOLS, Asked, Dialect, StreamFaultError, read_usage
 from sartor.gateway.relay import Relay
 from sartor.gateway.retry import RETRYABLE, RetryBudget, pause, read_retry_after
@@ -89,7 +90,7 @@ class UpstreamPredictor:
         self._origin, self._base = check_url(spec.base_url, allow_private=spec.allow_private)
         self._model = spec.model or spec.name
         self._secret, self._price, self._clock, self._pool = secret, price, clock, pool
-        self._places = asyncio.Semaphore(spec.concurrency)
+        self._places = Places(spec.concurrency)
         self._key, self._key_at, self._lines = "", float("-inf"), b""
 
     async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
@@ -120,7 +121,7 @@ class UpstreamPredictor:
             finally:
                 answer.abort()
         finally:
-            self._places.release()
+            self._places.give_back()
 
     async def _one(self, request: Request) -> Prediction:
         under = self._begin(request)
@@ -129,7 +130,7 @@ class UpstreamPredictor:
         try:
             answer = await self._send(asked, under, stream=False)
         finally:
-            self._places.release()
+            self._places.give_back()
         body = await answer.read()
         try:
             told = self._dialect.read(request.endpoint, body)
@@ -164,20 +165,13 @@ class UpstreamPredictor:
 
     async def _enter(self) -> None:
         """Take one of the places, or be told when to come again."""
-        places = self._places
-        if not places.locked():
-            await places.acquire()  # does not wait
-            return
         wait = self.spec.timing.queue
-        try:
-            async with asyncio.timeout(wait):
-                await places.acquire()
-        except TimeoutError as error:
+        if not await self._places.take(wait):
             raise BusyError(
                 f"The upstream '{self.spec.name}' has {self.spec.concurrency} requests under way, and none ended "
                 f"within {wait:g} seconds. Try again later, or raise its 'concurrency'.",
                 retry_after=max(wait, 1.0),
-            ) from error
+            )
 
     async def _send(self, asked: Asked, under: _Under, *, stream: bool) -> Answer:
         """The answer of the first attempt that got one with status 200; what failed before is asked again if it may."""

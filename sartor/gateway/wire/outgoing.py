@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._heard = self._paused = self._draining = self._framed = False
         self._size = 0
         self._sent = self._last = self.loop.time()
-        self._timer = self.loop.call_at(self._due(), self._tick)
+        self._arm()
         self._transport.write(request)
         return answer
 
@@ -211,6 +211,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The other side, or this one, closed it."""
         self._transport = None
+        self._stop_timer()
         answer = self._answer
         if answer is None:
             return
@@ -274,7 +275,6 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         answer, self._answer = self._answer, None
-        self._stop_timer()
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -296,7 +296,10 @@ class Connection(asyncio.Protocol):
         return waits.until if self._paused else min(waits.until, self._last + waits.timing.between_chunks)
 
     def _arm(self) -> None:
-        """Set the timer for what is due next, where that is earlier; a later due is found when the timer rings."""
+        """Set the timer for what is due next, where that is earlier.
+
+        A timer that rings too early is set anew then: most requests find one that is good enough, and touch none.
+        """
         due = self._due()
         if self._timer is None or due < self._timer.when():
             self._stop_timer()
