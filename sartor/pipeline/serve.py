@@ -40,7 +40,7 @@ class LocalModels:
 
     def __init__(self, shop: Workshop) -> None:
         self._fleet = fleet_of(shop, None)
-        self._batcher = Batcher(self._fleet.probabilities)
+        self._batcher = Batcher(self._fleet.probabilities, load=self._fleet.load)
 
     def probabilities(self, work: Work) -> list[Answered]:
         """One answer per (variant digest, text), in order; blocks."""

@@ -1,35 +1,49 @@
 """One process holds the models of a machine and answers for all workers, over a Unix socket.
 
-A worker's `RemoteEngine.ask` stands where `Batcher.ask` stands in a single process; the batcher is on the other side,
-so questions of all workers share batches. Frames are a length and JSON (questions, refusals) or plain float64
-(answers). Knows no HTTP, no labels and no store.
+A worker's `RemoteEngine` stands where the models themselves stand in a single process; they and their batcher are on
+the other side, so questions of all workers share batches. Frames are a length and JSON (questions, refusals) or plain
+float64 (answers). Knows no HTTP, no labels and no store.
 """
 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
 
 from sartor.core import errors
 from sartor.core.errors import BusyError, OverdueError, SartorError
+from sartor.core.predict import Floats
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered
-from sartor.serving.predictor import Ask
 
 LENGTH = struct.Struct("<I")
 ANSWER = struct.Struct("<BQddI")
-"""Kind, number of the question, out_of_scope, cpu_seconds, labels; then probabilities and logits as float64."""
+"""Kind, number of the question, out_of_scope, cpu_seconds, labels; then probabilities and logits."""
+VECTORS = struct.Struct("<BQI")
+"""Kind, number of the question, texts; then their embeddings."""
 
-ANSWERED, REFUSED = 0, 1
+ANSWERED, EMBEDDED, REFUSED = 0, 1, 2
 MOST_BYTES = 16 * 1024 * 1024
 """Of one frame; a longer one is no frame."""
+
+
+class Models(Protocol):
+    """What the process holds."""
+
+    async def ask(self, variant: str, text: str) -> Answered:
+        """What a variant, by its digest, says about a text."""
+        ...
+
+    async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        """(texts, d) embeddings of a base, by its digest."""
+        ...
 
 
 class _Frames(asyncio.Protocol):
@@ -76,9 +90,9 @@ class _Frames(asyncio.Protocol):
 class EngineServer:
     """The side that holds the models."""
 
-    def __init__(self, ask: Ask, *, most: int = 4096) -> None:
-        """Answer with `ask`; more than `most` questions at once are refused as busy."""
-        self._ask = ask
+    def __init__(self, models: Models, *, most: int = 4096) -> None:
+        """Answer with these models; more than `most` questions at once are refused as busy."""
+        self._models = models
         self._most = most
         self._asked: set[asyncio.Task[None]] = set()
         self._ends: set[_Frames] = set()
@@ -104,34 +118,38 @@ class EngineServer:
         return end
 
     def _take(self, end: _Frames, frame: memoryview) -> None:
-        number, variant, text, seconds = orjson.loads(frame)
+        number, seconds, *question = orjson.loads(frame)
         if len(self._asked) >= self._most:
-            busy = BusyError("The engine has too many questions waiting. Ask again in a moment.", retry_after=1.0)
-            end.send(bytes((REFUSED,)), _refusal(number, busy))
+            end.send(_refusal(number, _busy(self._most)))
             return
-        task = asyncio.create_task(self._answer(end, number, variant, text, seconds))
+        task = asyncio.create_task(self._answer(end, number, seconds, question))
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
 
-    async def _answer(self, end: _Frames, number: int, variant: str, text: str, seconds: float) -> None:
+    async def _answer(self, end: _Frames, number: int, seconds: float, question: list[Any]) -> None:
         try:
             async with asyncio.timeout(seconds):
-                found = await self._ask(variant, text)
+                end.send(*await self._found(number, question))
         except TimeoutError:
             return  # nobody waits any more
         except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
-            end.send(bytes((REFUSED,)), _refusal(number, error))
-            return
+            end.send(_refusal(number, error))
+
+    async def _found(self, number: int, question: list[Any]) -> tuple[bytes, ...]:
+        if len(question) == 3:
+            vectors = np.ascontiguousarray(await self._models.embed(*question), np.float64)
+            return VECTORS.pack(EMBEDDED, number, len(vectors)), vectors.tobytes()
+        found = await self._models.ask(*question)
         shares = np.ascontiguousarray(found.probabilities, np.float64)
         logits = np.ascontiguousarray(found.logits, np.float64)
         head = ANSWER.pack(ANSWERED, number, found.out_of_scope, found.cpu_seconds, len(shares))
-        end.send(head, shares.tobytes(), logits.tobytes())
+        return head, shares.tobytes(), logits.tobytes()
 
 
 @dataclass(slots=True)
 class _Question:
     frame: bytes
-    answer: "asyncio.Future[Answered]"
+    answer: "asyncio.Future[Any]"
     sent: int = 0
     """How often; a second time after the engine went away, never a third."""
 
@@ -161,18 +179,24 @@ class RemoteEngine:
             OverdueError: no answer within the deadline.
             SartorError: what the engine said.
         """
+        found: Answered = await self._answer_to([variant, text])
+        return found
+
+    async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        """(texts, d) embeddings of a base, by its digest. Raises as `ask` does."""
+        found: Floats = await self._answer_to([engine, base, list(texts)])
+        return found
+
+    async def _answer_to(self, question: list[Any]) -> Any:
         if len(self._waiting) >= self.most:
-            raise BusyError(
-                f"{self.most} questions wait for the models of this machine. Ask again in a moment.", retry_after=1.0
-            )
+            raise _busy(self.most)
         number = next(self._numbers)
-        frame = orjson.dumps([number, variant, text, self.deadline])
-        question = _Question(frame, asyncio.get_running_loop().create_future())
-        self._waiting[number] = question
-        self._send(question)
+        frame = orjson.dumps([number, self.deadline, *question])
+        asked = self._waiting[number] = _Question(frame, self.loop.create_future())
+        self._send(asked)
         try:
             async with asyncio.timeout(self.deadline):
-                return await question.answer
+                return await asked.answer
         except TimeoutError as error:
             raise OverdueError(
                 f"The models of this machine did not answer within {self.deadline:g} seconds. Ask again later.",
@@ -234,16 +258,21 @@ class RemoteEngine:
 
     def _take(self, _: _Frames, frame: memoryview) -> None:
         if frame[0] == REFUSED:
-            number, said = orjson.loads(frame[1:])
+            number, *said = orjson.loads(frame[1:])
             if (refused := self._waiting.get(number)) is not None:
-                _fail(refused, _said(said))
+                _fail(refused, _said(*said))
             return
-        _, number, out_of_scope, cpu_seconds, labels = ANSWER.unpack_from(frame)
+        answer: Answered | Floats
+        if frame[0] == EMBEDDED:
+            _, number, texts = VECTORS.unpack_from(frame)
+            answer = np.frombuffer(frame, np.float64, offset=VECTORS.size).reshape(texts, -1)
+        else:
+            _, number, out_of_scope, cpu_seconds, labels = ANSWER.unpack_from(frame)
+            shares, logits = np.frombuffer(frame, np.float64, offset=ANSWER.size).reshape(2, labels)
+            answer = Answered(shares, out_of_scope, logits, cpu_seconds)
         question = self._waiting.get(number)
-        if question is None or question.answer.done():
-            return
-        shares, logits = np.frombuffer(frame, np.float64, offset=ANSWER.size).reshape(2, labels)
-        question.answer.set_result(Answered(shares, out_of_scope, logits, cpu_seconds))
+        if question is not None and not question.answer.done():
+            question.answer.set_result(answer)
 
 
 def _fail(question: _Question, error: SartorError) -> None:
@@ -255,18 +284,22 @@ def _gone() -> BusyError:
     return BusyError("The engine of this machine went away twice under this question.", retry_after=5.0)
 
 
+def _busy(most: int) -> BusyError:
+    return BusyError(f"{most} questions wait for the models of this machine. Ask again in a moment.", retry_after=1.0)
+
+
 def _refusal(number: int, error: Exception) -> bytes:
     """An error as the other process can raise it again: class, message, code, field, seconds to wait."""
     if not isinstance(error, SartorError):
         error = SartorError(f"A model failed: {type(error).__name__}: {error}", code="engine_failed")
     retry_after = getattr(error, "retry_after", None)
-    return orjson.dumps([number, [type(error).__name__, error.message, error.code, error.param, retry_after]])
+    said = [number, type(error).__name__, error.message, error.code, error.param, retry_after]
+    return bytes((REFUSED,)) + orjson.dumps(said)
 
 
-def _said(said: list[Any]) -> SartorError:
-    name, message, code, param, retry_after = said
+def _said(name: str, message: str, code: str, param: str | None, retry_after: float | None) -> SartorError:
     if name == "BusyError":
-        return BusyError(message, retry_after=retry_after, code=code)
+        return BusyError(message, retry_after=retry_after or 1.0, code=code)
     kind = getattr(errors, name, SartorError)
     plain = isinstance(kind, type) and issubclass(kind, SartorError) and kind.__init__ is SartorError.__init__
     return (kind if plain else SartorError)(message, code=code, param=param)

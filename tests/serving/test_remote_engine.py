@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pytest
 from serving_house import TEXTS, House
 
 from sartor.core.errors import AskError, BusyError, OverdueError, SartorError
-from sartor.serving.batcher import Batcher
+from sartor.core.predict import Floats
+from sartor.serving.batcher import Batcher, Compute
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered
 from sartor.serving.remote import EngineServer, RemoteEngine
@@ -33,14 +34,27 @@ def listening(folder: Path) -> socket.socket:
     return bound
 
 
-async def echo(variant: str, text: str) -> Answered:
-    if variant == "slow":
-        await asyncio.sleep(30)
-    if variant == "refuses":
-        raise AskError("no such thing", code="no_thing", param="text")
-    if variant == "fails":
-        raise ZeroDivisionError("x / 0")
-    return Answered(np.array([float(text), 0.5]), 1.5, np.array([-1.0, 1e-300]), 0.25)
+class Echo:
+    """Models that say what they were asked, or fail."""
+
+    async def ask(self, variant: str, text: str) -> Answered:
+        if variant == "slow":
+            await asyncio.sleep(30)
+        if variant == "refuses":
+            raise AskError("no such thing", code="no_thing", param="text")
+        if variant == "fails":
+            raise ZeroDivisionError("x / 0")
+        return Answered(np.array([float(text), 0.5]), 1.5, np.array([-1.0, 1e-300]), 0.25)
+
+    async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
+        return np.array([[len(engine), len(base), len(text)] for text in texts], np.float32)
+
+
+class Gathered(Echo):
+    """Real variants behind a batcher."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.ask = Batcher(compute).ask  # type: ignore[method-assign]
 
 
 async def test_answers_are_bit_for_bit_those_of_the_models(house: House, tiny_linear: Any, tmp_path: Path) -> None:
@@ -52,7 +66,7 @@ async def test_answers_are_bit_for_bit_those_of_the_models(house: House, tiny_li
         sizes.append(len(work))
         return fleet.probabilities(work)
 
-    server = EngineServer(Batcher(compute).ask)
+    server = EngineServer(Gathered(compute))
     await server.start(listening(tmp_path))
     workers = [RemoteEngine(tmp_path / "engine.sock") for _ in range(3)]
     answers = await asyncio.gather(*(w.ask(variant, text) for _ in range(5) for text in TEXTS for w in workers))
@@ -70,7 +84,7 @@ async def test_answers_are_bit_for_bit_those_of_the_models(house: House, tiny_li
 
 
 async def test_errors_keep_their_kind_and_a_late_answer_is_none(tmp_path: Path) -> None:
-    server = EngineServer(echo)
+    server = EngineServer(Echo())
     await server.start(listening(tmp_path))
     engine = RemoteEngine(tmp_path / "engine.sock", deadline=0.2)
     with pytest.raises(AskError, match="no such thing") as refused:
@@ -82,12 +96,13 @@ async def test_errors_keep_their_kind_and_a_late_answer_is_none(tmp_path: Path) 
     with pytest.raises(OverdueError):
         await engine.ask("slow", "1")
     assert (await engine.ask("v", "7")).probabilities.tolist() == [7.0, 0.5]
+    assert (await engine.embed("static", "b", ["x", "yy"])).tolist() == [[6, 1, 1], [6, 1, 2]]
     engine.close()
     await server.close()
 
 
 async def test_too_many_questions_are_refused_on_both_sides(tmp_path: Path) -> None:
-    server = EngineServer(echo, most=2)
+    server = EngineServer(Echo(), most=2)
     await server.start(listening(tmp_path))
     narrow = RemoteEngine(tmp_path / "engine.sock", most=1)
     first = asyncio.create_task(narrow.ask("slow", "1"))
@@ -130,7 +145,7 @@ async def test_a_variant_that_loads_slowly_keeps_nobody_waiting() -> None:
 
 
 async def test_a_frame_that_is_none_ends_its_connection_and_no_other(tmp_path: Path) -> None:
-    server = EngineServer(echo)
+    server = EngineServer(Echo())
     await server.start(listening(tmp_path))
     engine = RemoteEngine(tmp_path / "engine.sock")
     await engine.ask("v", "1")
@@ -149,14 +164,15 @@ import numpy as np
 from sartor.serving.fleet import Answered
 from sartor.serving.remote import EngineServer
 
-async def ask(variant, text):
-    if variant == "kills":
-        os._exit(1)
-    await asyncio.sleep(0.05)
-    return Answered(np.array([float(text)]), 0.0, np.array([float(os.getpid())]), 0.0)
+class Models:
+    async def ask(self, variant, text):
+        if variant == "kills":
+            os._exit(1)
+        await asyncio.sleep(0.05)
+        return Answered(np.array([float(text)]), 0.0, np.array([float(os.getpid())]), 0.0)
 
 async def main():
-    await EngineServer(ask).start(socket.socket(fileno=int(sys.argv[1])))
+    await EngineServer(Models()).start(socket.socket(fileno=int(sys.argv[1])))
     await asyncio.sleep(60)
 
 asyncio.run(main())
