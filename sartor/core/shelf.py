@@ -133,7 +133,8 @@ class Shelf:
 
 def _one(package: str) -> str:
     """What one plug-in of a shelf is called."""
-    return package.rsplit(".", 1)[-1].removesuffix("s")
+    name = package.rsplit(".", 1)[-1]
+    return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

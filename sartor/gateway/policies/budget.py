@@ -85,13 +85,17 @@ class Budget:
         """The pieces of whoever is asked."""
         holder = self._holder(request)
         taken = await self._take(holder)
-        spent, finish = self._taken, None if taken else self._cheaper
-        model = self._of if taken else self._instead()
+        model, finish = (self._of, _as_it_is) if taken else (self._instead(), self._cheaper)
+        spent, begun = self._taken, False
         try:
             async with opened(model, request) as (first, rest):
-                async for chunk in relay(first, rest, finish or _as_it_is):
+                begun = True
+                async for chunk in relay(first, rest, finish):
                     spent = spent if chunk.final is None else chunk.final.cost
                     yield chunk
+        except Exception:
+            spent = spent if begun else 0.0
+            raise
         finally:
             if taken:
                 self._settle(holder, spent)
