@@ -4,7 +4,7 @@ Counts live requests only. Knows the giant by name, so that what it costs is kno
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,11 +83,11 @@ class Seen:
 class Days:
     """Gathers cells."""
 
-    def __init__(self, giant: str = "", exchanges: Iterable[Exchange] = ()) -> None:
+    def __init__(self, giants: Mapping[str, str], exchanges: Iterable[Exchange] = ()) -> None:
         """Args:
-        giant: name of the upstream; '' none.
+        giants: route -> name of the upstream that counts as its giant.
         """
-        self.giant = giant
+        self.giants = giants
         self.cells: dict[tuple[int, str], Cell] = defaultdict(Cell)
         self.first = float("inf")
         self.last = 0.0
@@ -100,10 +100,11 @@ class Days:
             return
         cell = self.cells[int(done.at // DAY), done.route]
         cell.requests += 1
+        giant = self.giants.get(done.route)
         self.first, self.last = min(self.first, done.at), max(self.last, done.at)
         for hop in done.hops:
             cell.cost += hop.cost
-            if hop.served_by == self.giant and hop.input_tokens:
+            if hop.served_by == giant and hop.input_tokens:
                 cell.asked += 1
                 cell.giant += hop.cost
                 cell.output_tokens += hop.output_tokens
