@@ -57,7 +57,7 @@ def check_url(url: str, *, allow_private: bool) -> tuple[Origin, str]:
         raise _bad("(not shown)", "carries a user or password. Say 'key' where the secret is found instead")
     if parts.query or parts.fragment or any(ord(c) <= 32 or ord(c) == 127 or c == "\\" for c in url):
         raise _bad(url, "has a query, a fragment, a space or a backslash")
-    if not host or not host.isascii() or not url.isascii():
+    if not host or not url.isascii() or "%" in host:
         raise _bad(url, "has no host in plain ASCII")
     literal = _literal(host, url)
     if literal is not None:
@@ -73,7 +73,7 @@ def _literal(host: str, url: str) -> Address | None:
     except ValueError:
         last = host.rstrip(".").rpartition(".")[2]
         # 2130706433, 0x7f.1 and 0177.0.0.1 are loopback to some resolvers and names to others.
-        if ":" in host or "%" in host or last.isdigit() or last.startswith("0x"):
+        if ":" in host or last.isdigit() or last.startswith("0x"):
             raise _bad(url, "has a host that is neither a name nor a plainly written address") from None
         return None
 
