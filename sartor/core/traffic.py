@@ -111,5 +111,7 @@ class Feedback:
     source_id: str = ""
     """Which person, judge or program."""
     rationale: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    """What else the sender says of it."""
     key: str = ""
     """Id of the access key that sent it."""

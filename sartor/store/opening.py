@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sartor.store.disk import sync, writing
 from sartor.store.engine import open_sqlite, open_url
 from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up
+from sartor.store.traffic.keeping import Traffic
 from sartor.store.vault import Vault, open_vault
 
 LEDGER = "ledger.db"
@@ -32,6 +34,11 @@ class Store:
     """Folder of artifacts laid out as folders: a cache, made again when it is gone."""
     scratch: "tempfile.TemporaryDirectory[str] | None" = None
     """Where `temp` and `laid` are while the store's own folder may not be written."""
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Exchanges and feedback; nothing of it is made before it is used."""
+        return Traffic(self.root, self.laid.parent, self.ledger.database)
 
     def folder(self, artifact: Artifact) -> Path:
         """A folder with exactly the artifact's files under their own names, each verified; made once, then reused.
@@ -67,6 +74,8 @@ class Store:
 
     def close(self) -> None:
         """Close the ledger's connections and drop what was only for this opening."""
+        if "traffic" in self.__dict__:
+            self.traffic.close()
         self.ledger.close()
         if self.scratch:
             self.scratch.cleanup()

@@ -6,8 +6,8 @@ frames: content of strangers can't hold a frame that a reader would believe. Kno
 
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from typing import Any
 
@@ -31,6 +31,16 @@ EMPTY, KEPT, HASHED, SEALED = 0, 1, 2, 3
 """Forms of content: none, as it was said (or redacted), only its keyed digest, encrypted under its subject's key."""
 
 FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in (Exchange, HopRow, Feedback)}
+TOMBSTONE = ("tenant", "subject", "at")
+"""Fields of an erasure."""
+DEFAULTS: Mapping[int, dict[str, Any]] = {
+    EXCHANGE: {f.name: f.default for f in fields(Exchange) if f.default is not MISSING},
+    FEEDBACK: {f.name: f.default for f in fields(Feedback) if f.default is not MISSING} | {"tags": {}},
+    ERASED: {},
+}
+"""Values of fields that older segments don't have."""
+Record = tuple[int, Mapping[str, Any], int, int, int]
+"""Kind, fields by name, place in its file, form of its content, days that this is kept."""
 _exchange = attrgetter(*FIELDS[Exchange])
 _feedback = attrgetter(*FIELDS[Feedback])
 
@@ -99,6 +109,11 @@ def read_header(data: bytes, where: object) -> Header | None:
 def exchange_row(exchange: Exchange) -> bytes:
     """The accounting row as JSON: values in the order of the fields, hops as objects."""
     return orjson.dumps(_exchange(exchange))
+
+
+def tombstone_row(tombstone: Mapping[str, Any]) -> bytes:
+    """An erasure as JSON: values in the order of the fields."""
+    return orjson.dumps([tombstone[name] for name in TOMBSTONE])
 
 
 def feedback_row(feedback: Feedback) -> bytes:

@@ -25,12 +25,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sartor.core.errors import SartorError, StoreError
 from sartor.core.traffic import Content, Exchange, Feedback
 from sartor.store import disk
-from sartor.store.traffic.frames import EMPTY, ERASED, EXCHANGE, FEEDBACK, WORD, exchange_row, feedback_row, frame
+from sartor.store.traffic.frames import (
+    EMPTY,
+    ERASED,
+    EXCHANGE,
+    FEEDBACK,
+    WORD,
+    exchange_row,
+    feedback_row,
+    frame,
+    tombstone_row,
+)
 from sartor.store.traffic.segment import SUFFIX, Segment, cut
 from sartor.store.traffic.treatment import PLAIN, Sealer, Treatment, treat
 
@@ -68,7 +76,7 @@ class Tally:
     """What became of what was appended, counted since the log was opened."""
 
     written: int = 0
-    """Records written."""
+    """Records on disk."""
     dropped_content: int = 0
     """Records written without the content that they should have."""
     dropped_records: int = 0
@@ -76,7 +84,7 @@ class Tally:
     """Writes and syncs that failed."""
 
 
-_OTHER_ROWS: Mapping[int, Callable[[Any], bytes]] = {FEEDBACK: feedback_row, ERASED: orjson.dumps}
+_OTHER_ROWS: Mapping[int, Callable[[Any], bytes]] = {FEEDBACK: feedback_row, ERASED: tombstone_row}
 
 
 class TrafficLog:
@@ -277,7 +285,6 @@ class TrafficLog:
             except Exception:  # noqa: BLE001 - whatever a stranger's text does to a redactor, the row is written
                 form = EMPTY
             self.tally.dropped_content += form == EMPTY
-        self.tally.written += 1
         return frame(self._word, kind, row, form=form, days=how.days, content=kept)
 
     def _try(self, now: float, *, must: bool = False) -> None:
@@ -339,6 +346,7 @@ class TrafficLog:
             self._drop_segment()  # what the system has dropped from its cache it would call synced the next time
             raise
         self._left += sum(len(batch) for batch, _ in self._batches)
+        self.tally.written += sum(count for _, count in self._batches)
         self._batches.clear()
         self._written, self._synced_at = 0, now
 
