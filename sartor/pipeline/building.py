@@ -31,8 +31,8 @@ class Aids:
     """What a running server lends to policies."""
 
     background: Callable[[Coroutine[Any, Any, None]], bool]
-    shadowed: Callable[[str, Request, Prediction | Exception], None]
-    """(route, request, what the shadow said or how it failed)."""
+    shadowed: Callable[[Route, tuple[str, ...], Request, Prediction | Exception], None]
+    """(route, labels of its task, request, what the shadow said or how it failed)."""
     purse: Purse
     clock: Callable[[], float]
 
@@ -144,7 +144,7 @@ class Builder:
             route=name,
             target=lambda wanted: asked.target(wanted) if isinstance(wanted, str) else build(wanted, tools),
             background=aids.background,
-            shadowed=lambda request, said: aids.shadowed(name, request, said),
+            shadowed=lambda request, said: aids.shadowed(route, labels, request, said),
             purse=aids.purse,
             task=task,
             labels=labels,
