@@ -1,196 +1,227 @@
-"""The HTTP face: OpenAI's chat completions over whatever predictors it is given. Loads no model and no torch.
+"""The data plane: what applications call. OpenAI's endpoints over whatever answers under which name; loads no model.
 
-Every route stands in one table with the permission that it takes; an app with an undeclared one is not built.
+Every address stands in one table with the permission that it takes; a data plane with an undeclared one is not built.
+Who calls, what they may use and where it is written down are others' affairs: see `parts`.
 """
 
-import asyncio
+import logging
+import os
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+import orjson
 
-from sartor.core.errors import MethodError, OverdueError, SartorError, UpstreamError, unknown
-from sartor.core.predict import Prediction
-from sartor.core.predict import Request as Asked
-from sartor.gateway import openai, question
-from sartor.gateway.door import LOOPBACK, Door, error_response
-from sartor.gateway.limits import Limits, read_body
-from sartor.gateway.routes import Routes, Served
+from sartor.core.access import Caller, Permission
+from sartor.core.errors import ForbiddenError, MethodError, SartorError, unknown
+from sartor.core.task import FeedbackMetric
+from sartor.gateway import openai
+from sartor.gateway.asking import Asking, Desk, refuse_encoded
+from sartor.gateway.bounds import Limits
+from sartor.gateway.door import LOOPBACK, Door
+from sartor.gateway.envelope import JSON, error_response
+from sartor.gateway.parts import Counters, Inbox, Keyring, Limiter, Recorder
+from sartor.gateway.routes import Routes
 from sartor.gateway.strict_json import read_object
-
-Permission = Literal["anyone", "list", "ask"]
+from sartor.gateway.wire.http import Request, Response
 
 PERMISSIONS: Mapping[str, Permission] = {
     "POST /v1/chat/completions": "ask",
+    "POST /v1/completions": "ask",
+    "POST /v1/embeddings": "ask",
+    "POST /v1/feedback": "ask",
     "GET /v1/models": "list",
     "GET /v1/models/{name}": "list",
     "GET /health": "anyone",
     "GET /ready": "anyone",
+    "GET /openapi.json": "anyone",
 }
 """Method and path -> what a caller must be allowed. Without keys, whoever passes the door is allowed all of it."""
 
+NAMED = "/v1/models/"
+FEEDBACK_DEPTH = 8
+NOBODY = Caller()
+
+Handler = Callable[[Caller, Request], Awaitable[Response]]
+
+log = logging.getLogger("sartor.gateway")
+
+
+class Address(NamedTuple):
+    """What happens at one method of one path."""
+
+    handler: Handler
+    permission: Permission
+
 
 def _new_id() -> str:
-    return f"chatcmpl-{uuid.uuid4().hex}"
+    return os.urandom(16).hex()
 
 
-@dataclass(frozen=True)
-class Gateway:
-    """The handlers, with what they need."""
+class DataPlane:
+    """The handler of every request, for `wire.server.serve`."""
 
-    routes: Routes
-    limits: Limits
-    clock: Callable[[], float]
-    new_id: Callable[[], str]
+    def __init__(  # noqa: PLR0913 - each is another's affair
+        self,
+        routes: Routes,
+        *,
+        keyring: Keyring,
+        limiter: Limiter,
+        recorder: Recorder,
+        counters: Counters,
+        inbox: Inbox,
+        limits: Limits = Limits(),
+        hosts: Collection[str] = LOOPBACK,
+        origins: Collection[str] = (),
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = _new_id,
+    ) -> None:
+        """A data plane.
 
-    async def chat(self, request: Request) -> Response:
-        """`POST /v1/chat/completions`, as a stream or not."""
-        body = read_object(await read_body(request, self.limits), depth=self.limits.json_depth)
-        asked = openai.read_request(body, max_messages=self.limits.messages)
-        form = openai.answer_form(asked.response_format)
-        served = self.routes.resolve(asked.model)
-        ident = self.new_id()
-        spec = served.task.input
-        one = question.read_question(asked.messages, spec, ident=ident, max_bytes=self.limits.text_bytes)
-        answer = await self._predict(served, one)
-        content = form.write(_label(served, answer))
-        done = openai.completion(ident, int(self.clock()), served.version, content, answer)
-        headers = _headers(served, answer)
-        if not asked.stream:
-            return JSONResponse(done, headers=headers)
-        usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        lines = openai.chunks(done, usage=usage)
-        return StreamingResponse(_asynchronously(list(lines)), media_type="text/event-stream", headers=headers)
+        Args:
+            routes: what answers under which name.
+            hosts: names, without port, under which the server may be called; '*' allows any.
+            origins: web origins whose pages may call it, besides its own.
+            clock: seconds since 1970.
+            new_id: what ids of exchanges and requests end in.
+        """
+        self.draining = False
+        """Whether `/ready` says that no more requests should come."""
+        self._routes, self._keyring, self._inbox = routes, keyring, inbox
+        self._door = Door(hosts=hosts, origins=origins)
+        self._desk = Desk(routes, limiter, recorder, counters, limits, clock, new_id)
+        self._new_id, self._limits = new_id, limits
+        self._described = b""
+        self._table = declared(
+            {
+                "POST /v1/chat/completions": self.chat,
+                "POST /v1/completions": self.completions,
+                "POST /v1/embeddings": self.embeddings,
+                "POST /v1/feedback": self.feedback,
+                "GET /v1/models": self.models,
+                "GET /v1/models/{name}": self.model,
+                "GET /health": self.health,
+                "GET /ready": self.ready,
+                "GET /openapi.json": self.openapi,
+            }
+        )
 
-    async def models(self, _: Request) -> Response:
-        """`GET /v1/models`: every name that can be asked for."""
-        created = int(self.clock())
-        return JSONResponse(openai.model_list([openai.model_object(s.name, created) for s in self.routes.names()]))
-
-    async def model(self, request: Request) -> Response:
-        """`GET /v1/models/{name}`."""
-        served = self.routes.resolve(request.path_params["name"])
-        return JSONResponse(openai.model_object(served.name, int(self.clock())))
-
-    async def health(self, _: Request) -> Response:
-        """`GET /health`: the process lives."""
-        return JSONResponse({"status": "ok"})
-
-    async def ready(self, _: Request) -> Response:
-        """`GET /ready`: there is something to ask for."""
-        count = len(self.routes.names())
-        return JSONResponse({"status": "ready" if count else "empty", "models": count}, 200 if count else 503)
-
-    async def _predict(self, served: Served, one: Asked) -> Prediction:
+    async def handle(self, request: Request) -> Response:
+        """The answer to one request, whatever comes. Cancelled when the client leaves."""
         try:
-            async with asyncio.timeout(self.limits.answer_seconds):
-                (answer,) = await served.predictor.predict([one])
-        except TimeoutError as error:
-            raise OverdueError(
-                f"'{served.name}' did not answer within {self.limits.answer_seconds:g} seconds. Try again later.",
-                code="answer_timeout",
-            ) from error
-        return answer
+            self._door.check(request.headers)
+            address = self._find(request)
+            if address.permission == "anyone":
+                return await address.handler(NOBODY, request)
+            caller = self._keyring.identify(request.headers)
+            if not caller.may(address.permission):
+                raise ForbiddenError(
+                    f"This key has the role '{caller.role}', which may not '{address.permission}'. "
+                    "Use a key with another role.",
+                    code="role_not_allowed",
+                )
+            return await address.handler(caller, request)
+        except SartorError as error:
+            return error_response(error)
+        except Exception as error:
+            ident = f"req_{self._new_id()}"
+            log.exception("request %s failed", ident)
+            return error_response(error, ident)
+
+    def _find(self, request: Request) -> Address:
+        methods = self._methods(request.path)
+        found = methods.get("GET" if request.method == "HEAD" else request.method)
+        return found or Address(self._not_allowed, "anyone")
+
+    def _methods(self, path: str) -> dict[str, Address]:
+        methods = self._table.get(path)
+        if methods is None and path.startswith(NAMED) and path != NAMED and "/" not in path[len(NAMED) :]:
+            methods = self._table[NAMED + "{name}"]
+        if methods is None:
+            raise unknown("address", path[:200], self._table)
+        return methods
+
+    async def _not_allowed(self, _: Caller, request: Request) -> Response:
+        methods = self._methods(request.path)
+        allowed = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
+        response = error_response(
+            MethodError(
+                f"'{request.path[:200]}' does not take {request.method}; it takes {allowed}.", code="method_not_allowed"
+            )
+        )
+        response.headers.append((b"allow", allowed.encode()))
+        return response
+
+    async def chat(self, caller: Caller, request: Request) -> Response:
+        """`POST /v1/chat/completions`, as a stream or not."""
+        return await Asking(self._desk, caller, request, "chat").respond()
+
+    async def completions(self, caller: Caller, request: Request) -> Response:
+        """`POST /v1/completions`, as a stream or not."""
+        return await Asking(self._desk, caller, request, "completions").respond()
+
+    async def embeddings(self, caller: Caller, request: Request) -> Response:
+        """`POST /v1/embeddings`."""
+        return await Asking(self._desk, caller, request, "embeddings").respond()
+
+    async def feedback(self, caller: Caller, request: Request) -> Response:
+        """`POST /v1/feedback`: what became of an exchange."""
+        refuse_encoded(request)
+        body = read_object(request.body, depth=FEEDBACK_DEPTH)
+        metrics: dict[str, FeedbackMetric] = {}
+        for served in self._routes.names(caller):
+            if served.task is not None:
+                metrics |= served.task.feedback
+        return self._json(await self._inbox.receive(caller, body, metrics))
+
+    async def models(self, caller: Caller, _: Request) -> Response:
+        """`GET /v1/models`: every name that the caller can ask for."""
+        found = [openai.model_object(s.name, s.created, s.fields) for s in self._routes.names(caller)]
+        return self._json(openai.model_list(found))
+
+    async def model(self, caller: Caller, request: Request) -> Response:
+        """`GET /v1/models/{name}`."""
+        served = self._routes.resolve(unquote(request.path[len(NAMED) :]), caller)
+        return self._json(openai.model_object(served.name, served.created, served.fields))
+
+    async def health(self, _: Caller, __: Request) -> Response:
+        """`GET /health`: the process lives."""
+        return self._json({"status": "ok"})
+
+    async def ready(self, _: Caller, __: Request) -> Response:
+        """`GET /ready`: there is something to ask for, and more requests may come."""
+        count = len(self._routes.names(NOBODY))
+        status = "draining" if self.draining else "ready" if count else "empty"
+        return self._json({"status": status, "models": count}, 200 if status == "ready" else 503)
+
+    async def openapi(self, _: Caller, __: Request) -> Response:
+        """`GET /openapi.json`: the addresses above, as an OpenAPI document."""
+        if not self._described:
+            from sartor.gateway.openapi import document
+
+            self._described = orjson.dumps(document(PERMISSIONS))
+        return Response(200, [JSON, self._request_id()], self._described)
+
+    def _json(self, found: object, status: int = 200) -> Response:
+        return Response(status, [JSON, self._request_id()], orjson.dumps(found))
+
+    def _request_id(self) -> tuple[bytes, bytes]:
+        return b"x-request-id", f"req_{self._new_id()}".encode()
 
 
-def build_app(
-    routes: Routes,
-    *,
-    limits: Limits = Limits(),
-    hosts: Collection[str] = LOOPBACK,
-    origins: Collection[str] = (),
-    clock: Callable[[], float] = time.time,
-    new_id: Callable[[], str] = _new_id,
-) -> Starlette:
-    """The ASGI app.
-
-    Args:
-        routes: what answers under which name.
-        hosts: names, without port, under which the server may be called.
-        origins: web origins whose pages may call it, besides its own.
-        clock: seconds since 1970, for `created`.
-        new_id: ids of completions.
-    """
-    gateway = Gateway(routes, limits, clock, new_id)
-    handlers = {
-        "/v1/chat/completions": (gateway.chat, "POST"),
-        "/v1/models": (gateway.models, "GET"),
-        "/v1/models/{name}": (gateway.model, "GET"),
-        "/health": (gateway.health, "GET"),
-        "/ready": (gateway.ready, "GET"),
-    }
-    app = Starlette(
-        routes=declared([Route(path, handler, methods=[method]) for path, (handler, method) in handlers.items()]),
-        middleware=[Middleware(Door, hosts=hosts, origins=origins)],
-        exception_handlers={HTTPException: _unrouted},
-    )
-    # A redirect to the same path with a slash would be built from the Host that the client sent.
-    app.router.redirect_slashes = False
-    return app
-
-
-def declared(routes: Sequence[BaseRoute], permissions: Mapping[str, Permission] = PERMISSIONS) -> list[BaseRoute]:
-    """The routes, if each has its permission in the table.
+def declared(
+    handlers: Mapping[str, Handler], permissions: Mapping[str, Permission] = PERMISSIONS
+) -> dict[str, dict[str, Address]]:
+    """Path -> method -> what happens there, if each has its permission in the table.
 
     Raises:
         SartorError: one has none: nobody has said who may call it.
     """
-    for route in routes:
-        methods = sorted((getattr(route, "methods", None) or {"*"}) - {"HEAD"})
-        for name in (f"{method} {getattr(route, 'path', route)}" for method in methods):
-            if name not in permissions:
-                raise SartorError(f"The route '{name}' has no permission declared in gateway.app.PERMISSIONS.")
-    return list(routes)
-
-
-def _label(served: Served, answer: Prediction) -> str:
-    """What goes out: there is nobody here to escalate to, so the fallback or the best guess answers."""
-    label = answer.output
-    if answer.decision == "escalate" and served.task.fallback is not None:
-        label = served.task.fallback
-    if label is None:
-        raise UpstreamError(
-            f"'{served.name}' has no answer to this input, and its task declares no fallback.",
-            retryable=False,
-            code="no_answer",
-        )
-    return label
-
-
-def _headers(served: Served, answer: Prediction) -> dict[str, str]:
-    headers = {
-        "x-sartor-variant": served.variant,
-        "x-sartor-route": served.name,
-        "x-sartor-decision": answer.decision,
-        "x-sartor-cost": f"{answer.cost:.6g}",
-    }
-    if answer.confidence is not None:
-        headers["x-sartor-confidence"] = f"{answer.confidence:.6g}"
-    return headers
-
-
-async def _asynchronously(lines: Sequence[str]) -> AsyncIterator[str]:
-    for line in lines:
-        yield line
-
-
-def _unrouted(request: Request, error: Exception) -> Response:
-    """What the router says of its own accord, in the one form that errors have here."""
-    assert isinstance(error, HTTPException)
-    path, method = request.scope["path"][:200], request.method
-    if error.status_code == 405:
-        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-        response = error_response(
-            MethodError(f"'{path}' does not take {method}; it takes {allowed}.", code="method_not_allowed")
-        )
-        response.headers["allow"] = allowed
-        return response
-    return error_response(unknown("address", path, [name.split(" ")[1] for name in PERMISSIONS]))
+    table: dict[str, dict[str, Address]] = {}
+    for name, handler in handlers.items():
+        if name not in permissions:
+            raise SartorError(f"The address '{name}' has no permission declared in gateway.app.PERMISSIONS.")
+        method, _, path = name.partition(" ")
+        table.setdefault(path, {})[method] = Address(handler, permissions[name])
+    return table

@@ -23,7 +23,7 @@ class Limits:
     """How long a connection may wait between two requests."""
     send_seconds: float = 60.0
     """How long a client may take nothing of an answer that is being sent."""
-    buffer_bytes: int = 256 * 1024
+    buffer_bytes: int = 64 * 1024
     """Of an answer, waiting for a slow client; a stream waits when it is full."""
     pipelined: int = 16
     """Requests of one connection that may wait for their turn; then it is not read any further."""

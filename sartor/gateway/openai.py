@@ -1,31 +1,36 @@
-"""OpenAI's chat protocol as pure functions: a body in, a question out; an answer in, wire objects out.
+"""OpenAI's protocol as pure functions: what is checked of a request that a task answers, and answers as wire objects.
 
-Knows no HTTP server and no models. Wire forms as the official `openai` client reads them.
+Knows no HTTP server and no models. Wire forms as the official `openai` client reads them. Requests that pass through to
+an upstream are not checked here: what it takes and refuses is its own affair.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sartor.core.errors import AskError, TooLargeError
-from sartor.core.predict import Prediction
+from sartor.core.predict import Usage
 from sartor.core.shelf import explain
 
+Endpoint = Literal["chat", "completions", "embeddings"]
+
+NO_TOKENS = "answers are labels, not tokens"
 UNSUPPORTED: Mapping[str, str] = {
-    "tools": "a classifier calls no tools",
-    "functions": "a classifier calls no functions",
     "logprobs": "probabilities of tokens do not exist here; the label's is in the header x-sartor-confidence",
     "top_logprobs": "probabilities of tokens do not exist here",
-    "logit_bias": "answers are labels, not tokens",
+    "logit_bias": NO_TOKENS,
     "audio": "answers are text",
     "prediction": "answers are not generated",
     "moderation": "nothing is moderated here",
     "web_search_options": "nothing is searched here",
+    "echo": "answers are labels, without the prompt",
+    "suffix": "answers are labels, not insertions",
 }
-"""Parameters whose effect a client would miss, and why there is none. Empty values of them are harmless."""
+"""Parameters whose effect a client would miss where a task answers, and why. Empty values of them are harmless."""
+
+DONE = b"data: [DONE]\n\n"
 
 
 class Wire(BaseModel):
@@ -48,35 +53,37 @@ class StreamOptions(Wire):
     include_obfuscation: bool | None = None
 
 
-class ResponseFormat(Wire):
-    """How the answer is written."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, Any] | None = None
-
-
-class ChatRequest(Wire):
-    """A chat completion request. The fields after `response_format` are OpenAI's, checked and without effect."""
+class Common(Wire):
+    """What both kinds of request have. Most of it is OpenAI's, checked and without effect on a label."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: Annotated[str, Field(min_length=1, max_length=300)]
-    messages: Annotated[list[Message], Field(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    response_format: ResponseFormat | None = None
-
     n: Annotated[int, Field(ge=1)] | None = None
-    modalities: list[Literal["text"]] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     stop: str | list[str] | None = None
     seed: int | None = None
     user: str | None = None
+
+
+class ChatRequest(Common):
+    """A chat completion request, as a task answers it."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
+    function_call: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    modalities: list[Literal["text"]] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     metadata: dict[str, str] | None = None
     store: bool | None = None
     service_tier: str | None = None
@@ -86,18 +93,28 @@ class ChatRequest(Wire):
     prompt_cache_options: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
-    parallel_tool_calls: bool | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    function_call: Literal["none", "auto"] | None = None
 
 
-def read_request(body: Mapping[str, Any], *, max_messages: int) -> ChatRequest:
-    """The checked request.
+class CompletionRequest(Common):
+    """A completion request, as a task answers it: the prompt is one text."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=1)]
+    best_of: Annotated[int, Field(ge=1, le=1)] | None = None
+
+
+CHECKED: Mapping[Endpoint, type[Common]] = {"chat": ChatRequest, "completions": CompletionRequest}
+
+
+def check_for_task(endpoint: Endpoint, body: Mapping[str, Any], *, max_messages: int) -> None:
+    """Refuse what a task can't answer.
 
     Raises:
         AskError: a field is wrong, unknown (the nearest known one is named) or not supported here.
         TooLargeError: there are more messages than allowed.
     """
+    model = CHECKED.get(endpoint)
+    if model is None:
+        raise AskError("A task answers chats and completions, and makes no embeddings.", code="unsupported_endpoint")
     for name, why in UNSUPPORTED.items():
         if body.get(name):
             raise _unsupported(name, why)
@@ -110,89 +127,93 @@ def read_request(body: Mapping[str, Any], *, max_messages: int) -> ChatRequest:
             param="messages",
         )
     try:
-        request = ChatRequest.model_validate(given)
+        checked = model.model_validate(given)
     except ValidationError as error:
         path = [str(step) for step in error.errors()[0]["loc"]]
         raise AskError(
-            f"The chat request is wrong: {explain(error, ChatRequest)[:1000]}.",
-            code="bad_request",
-            param=".".join(path),
+            f"The request is wrong: {explain(error, model)[:1000]}.", code="bad_request", param=".".join(path)
         ) from error
-    if request.n not in (None, 1):
+    if checked.n not in (None, 1):
         raise _unsupported("n", "a classifier has one answer")
-    return request
 
 
-@dataclass(frozen=True)
-class AnswerForm:
-    """How a label is written into the message."""
-
-    field: str | None = None
-    """Name of the JSON field that holds the label; None: the bare label."""
-
-    def write(self, label: str) -> str:
-        """The message's content."""
-        return label if self.field is None else json.dumps({self.field: label}, ensure_ascii=False)
-
-
-def answer_form(wanted: ResponseFormat | None) -> AnswerForm:
-    """The form that `response_format` asks for.
+def read_model(body: Mapping[str, Any]) -> tuple[str, bool, bool]:
+    """What has to be known of every request: the model's name, whether a stream is wanted, and usage at its end.
 
     Raises:
-        AskError: the JSON schema is not an object with one text property.
+        AskError: one of them is of the wrong type.
     """
-    if wanted is None or wanted.type == "text":
-        return AnswerForm()
-    if wanted.type == "json_object":
-        return AnswerForm("label")
-    schema = (wanted.json_schema or {}).get("schema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(properties, dict) or len(properties) != 1:
-        raise _schema_error("has not exactly one property")
-    ((field, kind),) = properties.items()
-    if not isinstance(kind, dict) or not (kind.get("type") == "string" or "enum" in kind):
-        raise _schema_error(f"has the property '{field}', which is no string")
-    return AnswerForm(field)
+    name, stream, options = body.get("model"), body.get("stream"), body.get("stream_options")
+    if not isinstance(name, str) or not 0 < len(name) <= 300:
+        what = "is missing" if name is None else "is no name of 1 to 300 characters"
+        raise AskError(f"The request is wrong: 'model' {what}.", code="bad_request", param="model")
+    if not (stream is None or isinstance(stream, bool)):
+        raise AskError("The request is wrong: 'stream' is neither true nor false.", code="bad_request", param="stream")
+    if options is not None and not isinstance(options, dict):
+        raise AskError(
+            "The request is wrong: 'stream_options' is no object.", code="bad_request", param="stream_options"
+        )
+    return name, stream is True, options is not None and options.get("include_usage") is True
 
 
-def completion(ident: str, created: int, model: str, content: str, answer: Prediction) -> dict[str, Any]:
-    """The chat completion object."""
-    message = {"role": "assistant", "content": content, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return {
-        "id": ident,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [choice],
-        "usage": _usage(answer),
-    }
+def completion(ident: str, created: int, model: str, message: Mapping[str, Any], finish: str) -> dict[str, Any]:
+    """The chat completion object, without its usage."""
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    return {"id": ident, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
 
 
-def chunks(completed: Mapping[str, Any], *, usage: bool) -> Iterator[str]:
-    """A finished completion as the lines of an event stream: the role, the content, the end, `[DONE]`.
+def text_completion(ident: str, created: int, model: str, text: str) -> dict[str, Any]:
+    """The completion object, without its usage."""
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
+    return {"id": ident, "object": "text_completion", "created": created, "model": model, "choices": [choice]}
+
+
+def chunks(completed: Mapping[str, Any], *, usage: bool) -> Iterator[bytes]:
+    """A finished chat completion as events of a stream: the role, the answer, the end.
 
     Args:
-        usage: whether a last chunk without choices carries the usage, and the others a null.
+        usage: whether a chunk with the usage will follow; then the others carry a null.
     """
-    head = {name: completed[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    content = completed["choices"][0]["message"]["content"]
-    deltas: list[tuple[dict[str, Any], str | None]] = [
-        ({"role": "assistant", "content": "", "refusal": None}, None),
-        ({"content": content}, None),
-        ({}, "stop"),
-    ]
-    for delta, finish in deltas:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        yield _event(head | {"choices": [choice]} | ({"usage": None} if usage else {}))
-    if usage:
-        yield _event(head | {"choices": [], "usage": completed["usage"]})
-    yield "data: [DONE]\n\n"
+    if completed["object"] == "text_completion":
+        yield event(dict(completed) | ({"usage": None} if usage else {}))
+        return
+    (choice,) = completed["choices"]
+    message = choice["message"]
+    said: dict[str, Any] = {"content": message["content"]}
+    if calls := message.get("tool_calls"):
+        said = {"tool_calls": [{"index": i} | call for i, call in enumerate(calls)]}
+    role = {"role": "assistant", "content": None if calls else "", "refusal": None}
+    head = chunk_head(completed["id"], completed["created"], completed["model"])
+    yield delta(head, role, usage=usage)
+    yield delta(head, said, usage=usage)
+    yield delta(head, {}, finish=choice["finish_reason"], usage=usage)
 
 
-def model_object(name: str, created: int) -> dict[str, Any]:
+def chunk_head(ident: str, created: int, model: str, kind: str = "chat.completion.chunk") -> dict[str, Any]:
+    """What all chunks of one stream have in common."""
+    return {"id": ident, "created": created, "model": model, "object": kind}
+
+
+def delta(head: Mapping[str, Any], said: Mapping[str, Any], *, finish: str | None = None, usage: bool = False) -> bytes:
+    """One chunk as an event."""
+    choice = {"index": 0, "delta": said, "logprobs": None, "finish_reason": finish}
+    return event({**head, "choices": [choice]} | ({"usage": None} if usage else {}))
+
+
+def event(data: Any) -> bytes:
+    """One event of a stream."""
+    return b"data: %b\n\n" % orjson.dumps(data)
+
+
+def usage_object(usage: Usage) -> dict[str, int]:
+    """Tokens as counted by what answered; small models count none, their cost is in the header x-sartor-cost."""
+    asked, said = usage.input_tokens, usage.output_tokens
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def model_object(name: str, created: int, fields: Mapping[str, str]) -> dict[str, Any]:
     """One entry of the list of models."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "sartor"}
+    return {"id": name, "object": "model", "created": created, "owned_by": "sartor", **fields}
 
 
 def model_list(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -200,26 +221,7 @@ def model_list(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"object": "list", "data": list(models)}
 
 
-def _usage(answer: Prediction) -> dict[str, int]:
-    """Tokens as counted by what answered; small models count none, their cost is in the header x-sartor-cost."""
-    asked, said = answer.usage.input_tokens, answer.usage.output_tokens
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
-
-
-def _event(data: Any) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
-
-
 def _unsupported(name: str, why: str) -> AskError:
     return AskError(
         f"The parameter '{name}' is not supported: {why}. Leave it out.", code="unsupported_parameter", param=name
-    )
-
-
-def _schema_error(what: str) -> AskError:
-    return AskError(
-        f"The JSON schema {what}. An answer is one label: send an object with one property of type string, "
-        'such as {"type": "object", "properties": {"label": {"type": "string"}}}.',
-        code="unsupported_schema",
-        param="response_format.json_schema",
     )

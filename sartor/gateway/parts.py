@@ -1,7 +1,7 @@
 """What the data plane asks of others, and nothing more: who calls, what they may use, where it is written down.
 
-Each is looked up in memory on the way of a request. What can be done at once is, and returns its value; only what has to
-wait (a block of a budget, a write to disk) returns something to await.
+Each is looked up in memory on the way of a request. What can be done at once is, and returns its value; only what has
+to wait (a block of a budget, a write to disk) returns something to await.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -29,7 +29,10 @@ class Limiter(Protocol):
     """What callers may use, in requests, tokens and money."""
 
     def admit(self, caller: Caller, route: Route, *, tokens: int, money: float) -> Any:
-        """Set aside what a request is expected to use; what it returns, or what awaiting that gives, is handed to `settle`.
+        """Set aside what a request is expected to use.
+
+        Returns:
+            What `settle` takes, or something to await that gives it.
 
         Raises (at once, or when awaited):
             RateError: a limit is reached.

@@ -12,9 +12,9 @@ from sartor.core.calibration import Calibration
 from sartor.core.predict import Chunk, Hop, Prediction, Request, Usage, one_chunk
 from sartor.core.task import Task
 from sartor.core.value import Escalation, Value, choose, cost_matrix, target_costs
-from sartor.gateway.app import build_app
-from sartor.gateway.limits import Limits
-from sartor.gateway.routes import FixedRoutes, Served
+from sartor.core.route import Route
+from sartor.gateway.bounds import Limits
+from sartor.gateway.routes import Served
 
 VARIANT = "ab" * 32
 
@@ -83,7 +83,8 @@ def make_task(name: str, **settings: Any) -> Task:
 
 
 def served(task: Task, predictor: Any, *names: str) -> list[Served]:
-    return [Served(name, f"{task.name}@v7", VARIANT, task, predictor) for name in names or (task.name,)]
+    route = Route(name=task.name, task=task.name, policy=task.name)
+    return [Served(name, f"{task.name}@v7", VARIANT, task, predictor, route) for name in names or (task.name,)]
 
 
 @pytest.fixture(scope="session")
@@ -111,14 +112,13 @@ def all_served(predictor: LinearPredictor, tiny_linear: Any) -> list[Served]:
 
 @pytest.fixture(scope="session")
 def server(all_served: list[Served]) -> Iterator[Server]:
-    limits = Limits(receipt_seconds=0.6, answer_seconds=0.5)
-    with running(build_app(FixedRoutes(all_served), limits=limits)) as found:
+    limits = Limits(receipt_seconds=0.6, answer_seconds=0.5, body_bytes=1024 * 1024, drained_bytes=32 * 1024 * 1024)
+    with running(all_served, limits) as found:
         yield found
 
 
 @pytest.fixture
 def golden_server(all_served: list[Served]) -> Iterator[Server]:
     """The same with a clock that stands still and ids that count."""
-    app = build_app(FixedRoutes(all_served), clock=lambda: 1_790_000_000.0, new_id=counting_ids())
-    with running(app) as found:
+    with running(all_served, clock=lambda: 1_790_000_000.0, new_id=counting_ids()) as found:
         yield found

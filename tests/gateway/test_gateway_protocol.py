@@ -126,14 +126,17 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
     "a number of 5,000 digits": (b'{"seed": ' + b"1" * 5000 + b"}", 400, "is not JSON", None),
     "nested 33 deep": (b'{"x":' * 33 + b"1" + b"}" * 33, 400, "nested deeper than 32 levels", None),
     "nested 100,000 deep": (b"[" * 100_000, 400, "nested deeper than 32 levels", None),
-    "nothing asked": ({}, 400, "'model' is missing; 'messages' is missing", "model"),
+    "nothing asked": ({}, 400, "'model' is missing", "model"),
+    "no messages at all": ({"model": "triage"}, 400, "'messages' is missing", "messages"),
+    "a model that is no name": (ask(model=7), 400, "'model' is no name", "model"),
+    "stream options that are none": (ask(stream_options=[]), 400, "'stream_options' is no object", "stream_options"),
     "no messages": (ask(messages=[]), 400, "'messages'", "messages"),
     "a role that is none": (ask(messages=[{"role": "usr", "content": "x"}]), 400, "'usr'", "messages.0.role"),
     "an unknown key": (ask(temprature=1), 400, "did you mean 'temperature'?", "temprature"),
     "a wrong type": (ask(stream="yes"), 400, "'stream'", "stream"),
     "too hot": (ask(temperature=3), 400, "less than or equal to 2", "temperature"),
     "two answers": (ask(n=2), 400, "'n' is not supported", "n"),
-    "tools": (ask(tools=[{"type": "function"}]), 400, "'tools' is not supported", "tools"),
+    "tools": (ask(tools=[{"type": "function"}]), 400, "a function has no name", "tools"),
     "logprobs": (ask(logprobs=True), 400, "x-sartor-confidence", "logprobs"),
     "audio": (ask(audio={"voice": "x"}), 400, "'audio' is not supported", "audio"),
     "an image": (
@@ -156,7 +159,7 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
             }
         ),
         400,
-        "not exactly one property",
+        "its schema has 'a', 'b': make all but one optional",
         "response_format.json_schema",
     ),
     "a schema of a number": (
@@ -167,7 +170,7 @@ REFUSED: dict[str, tuple[Any, int, str, str | None]] = {
             }
         ),
         400,
-        "'a', which is no string",
+        "its property 'a' is no string",
         "response_format.json_schema",
     ),
     "an unknown model": (ask(model="triagge"), 404, "Did you mean 'triage'? Known: all, careful,", "model"),

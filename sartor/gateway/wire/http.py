@@ -29,6 +29,7 @@ class Response:
 
     status: int = 200
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Beside those that every answer has, and those that say how long it is."""
     body: bytes | AsyncIterator[bytes] = b""
     close: bool = False
-    """Close the connection afterwards."""
+    """Close the connection afterwards; a stream may set it while it is sent."""

@@ -1,0 +1,222 @@
+"""Reads HTTP/1.1 requests from bytes, within bounds, and refuses what two readers could understand differently.
+
+Knows no sockets: whoever feeds it is handed whole requests, or one refusal after which nothing is read any more.
+"""
+
+from collections.abc import Callable
+
+import httptools
+
+from sartor.core.errors import AskError, BusyError, SartorError, TooLargeError
+from sartor.gateway.bounds import Limits
+from sartor.gateway.wire.http import Request
+
+ONCE = frozenset({b"host", b"authorization", b"content-length", b"content-type", b"expect", b"transfer-encoding"})
+"""Headers of which a second one is refused."""
+
+
+class Inflow:
+    """Bytes of all bodies that are being received."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Reader:
+    """The requests of one connection, one after another."""
+
+    __slots__ = (
+        "_continues", "_count", "_deliver", "_fed", "_head_done", "_head_size", "_headers", "_held", "_inflow",
+        "_limits", "_now", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: Limits,
+        inflow: Inflow,
+        now: Callable[[], float],
+        *,
+        deliver: Callable[[Request, bool, bool], None],
+        refuse: Callable[[SartorError], None],
+        continues: Callable[[], None],
+    ) -> None:
+        """A reader.
+
+        Args:
+            now: seconds, monotonic.
+            deliver: takes (request, whether the connection may go on, whether the answer may be chunked).
+            refuse: takes why nothing is read any more.
+            continues: the client waits to be told that it may send the body.
+        """
+        self._limits, self._inflow, self._now = limits, inflow, now
+        self._deliver, self._refuse, self._continues = deliver, refuse, continues
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._held = 0
+        self._peer = ""
+        self.since: float | None = None
+        """When the first byte of the request came that is being received; None between requests."""
+        self._clear()
+
+    def feed(self, data: bytes, peer: str) -> None:
+        """Read what came; whole requests are delivered on the way."""
+        if self._parser is None:
+            return
+        self._peer = peer
+        before = self.since
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.stop()  # the request itself was delivered, and is the last one
+        except httptools.HttpParserError as error:
+            self.fail(_malformed(str(error)))
+        if before is not None and self.since == before and not self._head_done:
+            # A header is shown only when it is whole: until then the parser keeps what came of it.
+            self._fed += len(data)
+            if self._fed > self._limits.header_bytes:
+                self.fail(self._head_too_large())
+
+    def fail(self, error: SartorError) -> None:
+        """Refuse the request that is being received; nothing after it can be read."""
+        if self._parser is not None:
+            self.stop()
+            self._refuse(error)
+
+    def stop(self) -> None:
+        """Read nothing any more."""
+        self._parser = None
+        self.since = None
+        self._release()
+        self._parts.clear()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is read any more."""
+        return self._parser is None
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body that have come so far."""
+        return self._size
+
+    def _clear(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes] = []
+        self._head_done = self._over = False
+        self._size = self._count = self._head_size = self._fed = 0
+
+    def _release(self) -> None:
+        self._inflow.bytes -= self._held
+        self._held = 0
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        if self._parser is not None:
+            self.since = self._now()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; those after the body are not read."""
+        if self._head_done or self._parser is None:
+            return
+        self._count += 1
+        self._head_size += len(name) + len(value)
+        if self._count > self._limits.headers or self._head_size > self._limits.header_bytes:
+            self.fail(self._head_too_large())
+            return
+        name = name.lower()
+        if name in self._headers:
+            if name in ONCE:
+                self.fail(_malformed(f"it has two headers '{name.decode('latin-1')}'"))
+                return
+            value = self._headers[name] + b", " + value
+        self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        """The end of the head."""
+        if self._parser is None:
+            return
+        self._head_done = True
+        headers = self._headers
+        if b"transfer-encoding" in headers and (
+            b"content-length" in headers or headers[b"transfer-encoding"].lower() != b"chunked"
+        ):
+            self.fail(_malformed("its length is said in more than one way"))
+        elif self._parser.get_http_version() not in ("1.1", "1.0"):
+            self.fail(_malformed("it is not HTTP/1.1"))
+        elif b"expect" in headers:
+            if headers[b"expect"].lower() != b"100-continue":
+                self.fail(_malformed("nothing but '100-continue' can be expected"))
+            elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+                self.fail(self._body_too_large())
+            else:
+                self._continues()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if self._parser is None:
+            return
+        self._size += len(body)
+        if self._size > self._limits.body_bytes:
+            self._over = True
+            self._parts.clear()
+            self._release()
+            if self._size > self._limits.drained_bytes:
+                self.fail(self._body_too_large())
+            return
+        if self._inflow.bytes + len(body) > self._limits.receiving_bytes:
+            self.fail(BusyError("More is being sent to this server than it can hold. Try again.", retry_after=1.0))
+            return
+        self._inflow.bytes += len(body)
+        self._held += len(body)
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        parser = self._parser
+        if parser is None:
+            return
+        if self._over:
+            self.fail(self._body_too_large())
+            return
+        parts = self._parts
+        request = Request(
+            parser.get_method().decode("ascii"),
+            self._url.decode("latin-1"),
+            self._headers,
+            parts[0] if len(parts) == 1 else b"".join(parts),
+            self._peer,
+        )
+        new = parser.get_http_version() == "1.1"
+        keep = new and parser.should_keep_alive() and not parser.should_upgrade()
+        self._release()
+        self._clear()
+        self.since = None
+        if not keep:
+            self.stop()
+        self._deliver(request, keep, new)
+
+    def _head_too_large(self) -> SartorError:
+        return TooLargeError(
+            f"The request's head has more than {self._limits.headers} headers or {self._limits.header_bytes} bytes, "
+            "which is the limit. Send fewer.",
+            code="headers_too_large",
+        )
+
+    def _body_too_large(self) -> SartorError:
+        return TooLargeError(
+            f"The request's body has more than {self._limits.body_bytes} bytes, which is the limit. "
+            "Send less text, or answer many rows at once with 'sartor predict'.",
+            code="request_too_large",
+        )
+
+
+def _malformed(what: str) -> AskError:
+    return AskError(f"Reading the request failed: it is not proper HTTP/1.1: {what}.", code="bad_http")
