@@ -237,7 +237,7 @@ class _Tests:
             return None
         spread = -ndtri(level) * math.sqrt(self.alpha * (1 - self.alpha)) + ndtri(POWER) * math.sqrt(rate * (1 - rate))
         kept_rows = max((spread / (self.alpha - rate)) ** 2, math.log(level) / math.log1p(-self.alpha))
-        return max(1, math.ceil(kept_rows * len(keep) / len(values)) - len(keep))
+        return max(1, math.ceil(float(kept_rows) * len(keep) / len(values)) - len(keep))
 
 
 def _tests(confidence: Floats, wrong: Floats, giant_wrong: Floats | None, alpha: float, seed: int) -> _Tests:

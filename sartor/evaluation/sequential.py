@@ -18,6 +18,11 @@ from sartor.core.predict import Floats
 Bools = npt.NDArray[np.bool_]
 STAKES = 0.9 * 0.5 ** np.arange(10)
 """Shares of the most that could be staked, each held by a tenth of the wealth: some of them suit any effect."""
+LOOKS = 2000
+"""Times at which the wealth of a long stream is looked at."""
+HALVINGS = 18
+"""Of the span in which a bound is sought."""
+TINY = 1e-9
 
 
 def log_wealth(gains: Floats, most: Floats | float) -> Floats:
@@ -40,8 +45,19 @@ def log_wealth(gains: Floats, most: Floats | float) -> Floats:
 
 
 def best_wealth(gains: Floats, most: Floats | float) -> float:
-    """The most that `log_wealth` ever was; 0 at the start, so never below that."""
-    return max(0.0, float(log_wealth(gains, most).max(initial=0.0)))
+    """The most that the wealth of one stream ever was, looked at `LOOKS` times at least; 0 at the start.
+
+    Looking less often is allowed and only overlooks some wealth. (rows,) in.
+    """
+    rows = len(gains)
+    if not rows:
+        return 0.0
+    share = np.asarray(gains, dtype=np.float64) / most
+    starts = np.arange(0, rows, rows // LOOKS + 1)
+    held = np.full(len(starts), -np.inf)
+    for stake in STAKES:
+        np.logaddexp(held, np.add.reduceat(np.log1p(stake * share), starts).cumsum(), out=held)
+    return max(0.0, float(held.max()) - math.log(len(STAKES)))
 
 
 def chance_above(values: Floats, bound: float, high: Floats | float) -> float:
@@ -53,32 +69,30 @@ def chance_above(values: Floats, bound: float, high: Floats | float) -> float:
     return math.exp(-best_wealth(bound - values, np.asarray(high) - bound))
 
 
-def lower_bound(values: Floats, low: Floats | float, high: float, level: float) -> float:
+def lower_bound(values: Floats, low: Floats | float, within: tuple[float, float], level: float) -> float:
     """A bound that the mean is above, at all times at once, but for a chance of `level`.
 
     Args:
         values: (rows,).
         low: (rows,) or one number: the least that each value can be, known before it.
-        high: the most that the mean can be.
+        within: the mean is known to lie within these.
     """
-    floor = float(np.min(low))
-    if not len(values):
-        return floor
-    wanted = math.log(1.0 / level)
-    sure, doubted = floor, min(high, float(values.mean()))
+    wanted, sure = math.log(1.0 / level), within[0]
+    doubted = min(within[1], max(sure, float(values.mean()))) if len(values) else sure
     # Wealth falls as the claimed mean rises, so the bound is where it crosses what is wanted.
-    for _ in range(24):
+    for _ in range(HALVINGS):
         middle = (sure + doubted) / 2.0
-        if middle > floor and best_wealth(values - middle, middle - np.asarray(low)) >= wanted:
+        # Where no value can be as low as the claim, nothing can be lost, and any stake is fair.
+        if best_wealth(values - middle, np.maximum(middle - np.asarray(low), TINY)) >= wanted:
             sure = middle
         else:
             doubted = middle
     return sure
 
 
-def upper_bound(values: Floats, high: Floats | float, low: float, level: float) -> float:
+def upper_bound(values: Floats, high: Floats | float, within: tuple[float, float], level: float) -> float:
     """A bound that the mean is below, at all times at once, but for a chance of `level`."""
-    return -lower_bound(-np.asarray(values), -np.asarray(high), -low, level)
+    return -lower_bound(-np.asarray(values), -np.asarray(high), (-within[1], -within[0]), level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +100,31 @@ class Contrast:
     """A stream of values whose mean is the difference of two randomised arms: treated minus control."""
 
     values: Floats
-    """(rows,)."""
+    """(..., rows)."""
     low: Floats
-    """(rows,) the least that each could have been, known before it."""
+    """(..., rows) the least that each could have been, known before it."""
     high: Floats
-    """(rows,) the most."""
+    """(..., rows) the most."""
+
+    def since(self, start: int) -> "Contrast":
+        """Without the first rows: what came before only told what to expect."""
+        return Contrast(self.values[..., start:], self.low[..., start:], self.high[..., start:])
 
     def bounds(self, level_low: float, level_high: float, span: float) -> tuple[float, float]:
-        """Lower and upper bound of the difference, each at its own level; it lies within -span and span."""
+        """Lower and upper bound of the difference (of one stream), each at its level; it lies within -span and span."""
         return (
-            max(-span, lower_bound(self.values, self.low, span, level_low)),
-            min(span, upper_bound(self.values, self.high, -span, level_high)),
+            lower_bound(self.values, self.low, (-span, span), level_low),
+            upper_bound(self.values, self.high, (-span, span), level_high),
         )
 
 
 def contrast(
-    treated: Bools, chance: Floats, weighted: Floats, weight: Floats, limits: tuple[float, float], most: float = 1.0
+    treated: Bools,
+    chance: Floats,
+    weighted: Floats,
+    weight: Floats,
+    limits: tuple[float, float],
+    most: Floats | float = 1.0,
 ) -> Contrast:
     """The difference of two arms, each row weighted by the inverse of its known chance of being where it is.
 
@@ -109,13 +132,13 @@ def contrast(
     steadier (augmented inverse-probability weighting).
 
     Args:
-        treated: (rows,) which arm.
-        chance: (rows,) chance with which the row was put into the treated arm, strictly between 0 and 1.
-        weighted: (rows,) weight times value; values are within `limits`.
-        weight: (rows,) inverse chance that the value is seen, 0 where it is not seen; 1 where all are. A mean of
+        treated: (..., rows) which arm.
+        chance: (..., rows) chance with which the row was put into the treated arm, strictly between 0 and 1.
+        weighted: (..., rows) weight times value; values are within `limits`.
+        weight: (..., rows) inverse chance that the value is seen, 0 where it is not seen; 1 where all are. A mean of
             several values counts with its mean weight.
         limits: least and most of a value.
-        most: no weight is above this.
+        most: no weight is above this, which is known before the row; broadcasts.
     """
     low, high = limits
     arms = (~treated, treated)
@@ -131,8 +154,7 @@ def contrast(
 
 
 def _mean_before(weighted: Floats, weight: Floats, limits: tuple[float, float]) -> Floats:
-    """(rows,) weighted mean of all rows before each one, begun with one row in the middle of the limits."""
-    sums = np.concatenate([[0.0], weighted.cumsum()[:-1]])
-    sizes = np.concatenate([[0.0], weight.cumsum()[:-1]])
+    """(..., rows) weighted mean of all rows before each one, begun with one row in the middle of the limits."""
+    sums, sizes = (column.cumsum(axis=-1) - column for column in (weighted, weight))
     found: Floats = np.clip((sums + sum(limits) / 2.0) / (sizes + 1.0), *limits)
     return found
