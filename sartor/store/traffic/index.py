@@ -50,7 +50,7 @@ class TrafficIndex(Queries):
             StoreError: the database is full, locked, or out of reach.
         """
         with self.database.read() as connection:
-            known = dict(connection.execute(select(tables.progress.c.file, tables.progress.c.place)).tuples().all())
+            known = {row.file: row.place for row in connection.execute(select(tables.progress))}
         added = 0
         for path in segments(self.folder / "log"):
             with suppress(FileNotFoundError):  # it may move into a file of its days while we look
