@@ -147,7 +147,7 @@ def ledger(
         pairs.add((done.task, done.variant))
     stakes = stakes_of(shop, {task for task, _ in pairs if task})
     judged = Judged(Verdicts(traffic.feedback()), stakes, _claims(shop, pairs), CONFIDENCE)
-    against = Counterfactual(giants, CONFIDENCE, _price(shop, giant))
+    against = Counterfactual(giants, CONFIDENCE, price_of_giant(shop, giant))
 
     def booked() -> Iterator[Exchange]:
         for done in traffic.exchanges():
@@ -176,7 +176,7 @@ def _row(line: Line, judged: Judged, against: Counterfactual) -> Row:
     )
 
 
-def _price(shop: Workshop, giant: str) -> Price | None:
+def price_of_giant(shop: Workshop, giant: str) -> Price | None:
     """What a named giant charges, as it is declared or listed, in the books' currency; None where nobody says."""
     pointer = shop.store.ledger.resolve(giant + UPSTREAM) if giant else None
     record = shop.store.ledger.get(pointer.digest) if pointer and pointer.digest else None
