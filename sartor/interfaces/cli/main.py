@@ -13,6 +13,7 @@ from sartor.interfaces.cli import (
     data,
     decisions,
     economics,
+    explaining,
     gateway,
     hub,
     keys,
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, serving, top, upkeep):
+for part in (chain, decisions, explaining, serving, top, upkeep):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
