@@ -35,10 +35,9 @@ PROCESS: Mapping[str, tuple[Literal["counter", "gauge", "highest"], str, str]] =
     "connections": ("gauge", "", "Open connections of clients."),
     "in_flight": ("gauge", "", "Requests under way."),
     "loop_lag_seconds": ("highest", "", "Longest time that the event loop was late since it was last looked at."),
-    "capture_written": ("counter", "", "Exchanges handed to the traffic log."),
-    "capture_dropped": ("counter", "", "Exchanges whose content or row could not be written."),
+    "capture": ("counter", "outcome", "Records of the traffic log by what became of them."),
     "shadow": ("counter", "outcome", "Shadow requests by what became of them."),
-    "breaker_open": ("gauge", "upstream", "Workers whose breaker for this upstream is open."),
+    "breaker_open": ("gauge", "upstream", "Workers whose breaker for this upstream is not closed."),
     "resident_bytes": ("gauge", "", "Resident memory of the workers."),
     "open_files": ("gauge", "", "Open file descriptors of the workers."),
 }
@@ -72,6 +71,7 @@ class Counters:
         self._hops: dict[tuple[str, str], list[float]] = {}
         self._errors: dict[tuple[str, str], int] = {}
         self._watched: dict[str, Callable[[], Reading | float]] = {}
+        self._followers: tuple[Callable[[Exchange], None], ...] = ()
 
     def exchange(self, done: Exchange) -> None:
         """Count one request that is over, whatever came of it."""
@@ -96,6 +96,12 @@ class Counters:
             found.local_cost += done.cost
         if done.error:
             self._error(route, done.error)
+        for tell in self._followers:
+            tell(done)
+
+    def follow(self, tell: Callable[[Exchange], None]) -> None:
+        """Hand each exchange on when it is counted; `tell` must not wait."""
+        self._followers = (*self._followers, tell)
 
     def watch(self, name: str, read: Callable[[], Reading | float]) -> None:
         """Ask `read` for this measure of `PROCESS` at each snapshot; several for one name add up by label."""

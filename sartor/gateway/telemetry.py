@@ -7,7 +7,7 @@ batches. What does not fit is dropped and counted: tracing never delays an answe
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from sartor.core.errors import missing_extra
 from sartor.core.traffic import NANO, Exchange, HopRow
@@ -37,18 +37,10 @@ PROVIDERS = {"local": "sartor", "cache": "sartor", "upstream": "openai"}
 MOST_WAITING = 10_000
 
 
-class Counting(Protocol):
-    """What counts exchanges."""
+class Traces:
+    """Where spans of exchanges go; `Counters.follow` hands them over."""
 
-    def exchange(self, done: Exchange) -> None:
-        """Count one."""
-        ...
-
-
-class Traced:
-    """Counts as `counters` do, and traces besides."""
-
-    def __init__(self, counters: Counting, exporter: Any, *, most: int = MOST_WAITING) -> None:
+    def __init__(self, exporter: Any, *, most: int = MOST_WAITING) -> None:
         """Trace to an exporter of the OpenTelemetry SDK.
 
         Raises:
@@ -61,7 +53,6 @@ class Traced:
         except ModuleNotFoundError as error:
             raise missing_extra(error.name or "opentelemetry", "Tracing") from error
         self.dropped = 0
-        self._counters = counters
         self._waiting: queue.Queue[Exchange | None] = queue.Queue(most)
         self._provider = TracerProvider(resource=Resource.create({"service.name": "sartor"}), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -70,8 +61,7 @@ class Traced:
         self._thread.start()
 
     def exchange(self, done: Exchange) -> None:
-        """Count it, and leave it for the thread."""
-        self._counters.exchange(done)
+        """Leave one for the thread."""
         try:
             self._waiting.put_nowait(done)
         except queue.Full:

@@ -1,25 +1,68 @@
-"""The HTTP server: binds a port on loopback, hands requests to the gateway's application, stops cleanly."""
+"""The server: binds its ports, runs the data plane in this process or in several, the control plane beside it.
 
+With one worker everything is in this process. With several this one supervises them and the engine, and keeps the
+listening socket, so that whoever connects while one of them is started anew waits instead of being refused.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
 import socket
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from sartor.core.errors import AskError, ConflictError
+from sartor.core.errors import AskError, ConflictError, StoreError
+from sartor.interfaces.worker import Place, answer, run
 from sartor.pipeline.workshop import Workshop
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+MOST_PATH = 100
+"""Bytes of a Unix socket's path."""
 
 
-def bind(host: str, port: int) -> socket.socket:
+@dataclass(frozen=True)
+class Plan:
+    """How a server is to run."""
+
+    host: str = "127.0.0.1"
+    port: int = 8800
+    workers: int = 1
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 8801
+    drain_seconds: float = 30.0
+    read_only: bool = False
+    traces: bool = False
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a server can be reached."""
+
+    url: str
+    admin_url: str
+    names: Sequence[str]
+    """What can be asked for."""
+
+
+def bind(host: str, port: int, *, keyed: bool = False) -> socket.socket:
     """A listening socket.
 
+    Args:
+        keyed: whether there are access keys, so that others may be let in.
+
     Raises:
-        AskError: the host is not loopback; without keys nobody else may be let in.
+        AskError: the host is not loopback, and there are no keys.
         ConflictError: the port is taken.
     """
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and not keyed:
         raise AskError(
-            f"Serving on '{host}' would let others in, and there are no keys yet. Use 127.0.0.1 and put a proxy with "
-            "authentication in front.",
+            f"Serving on '{host}' would let others in, and there are no keys yet. Make one with 'sartor key create', "
+            "or use 127.0.0.1.",
             param="host",
             code="not_loopback",
         )
@@ -39,17 +82,150 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve_forever(shop: Workshop, host: str, port: int, ready: Callable[[str, list[str]], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `ready(url, task names)` is called once the port is bound."""
-    import uvicorn
+def serve_forever(shop: Workshop, plan: Plan, ready: Callable[[Listening], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then let what is under way finish; `ready` is called when requests are answered.
 
-    from sartor.gateway.app import build_app
-    from sartor.pipeline.serve import LedgerRoutes
+    Raises:
+        AskError, ConflictError: a port can't be used.
+        SartorError: a worker can't be started.
+    """
+    from sartor.store.keys import Keys
 
-    listening = bind(host, port)
-    routes = LedgerRoutes(shop)
-    bound = listening.getsockname()[1]
+    keyed = bool(Keys(shop.store.ledger.database).everything().keys)
+    with bind(plan.host, plan.port, keyed=keyed) as data, bind(plan.admin_host, plan.admin_port, keyed=keyed) as admin:
+        listening = Listening(_url(plan.host, data), _url(plan.admin_host, admin), names_of(shop))
+        if plan.workers == 1:
+            run(_alone(shop, plan, data, admin, lambda: ready(listening)))
+        else:
+            # The plain loop: only this one starts processes, and it answers no application.
+            asyncio.run(_several(shop, plan, data, admin, lambda: ready(listening)))
+
+
+async def _alone(
+    shop: Workshop, plan: Plan, data: socket.socket, admin: socket.socket, ready: Callable[[], None]
+) -> None:
+    from sartor.gateway.counters import Counters
+
+    counted: list[Counters] = []
+
+    def up(counters: Counters) -> None:
+        counted.append(counters)
+        ready()
+
+    stop = stopping()
+    async with control_plane(shop, plan, admin, lambda: counted[0].text().decode() if counted else ""):
+        await answer(shop, place_of(shop, plan, data), stop, up)
+
+
+async def _several(
+    shop: Workshop, plan: Plan, data: socket.socket, admin: socket.socket, ready: Callable[[], None]
+) -> None:
+    from sartor.gateway.counters import merged
+    from sartor.gateway.exposition import exposition
+    from sartor.interfaces.logs import log_as_json
+    from sartor.interfaces.supervisor import Job, Supervisor
+
+    def job(place: Place, *, last: bool = False) -> Job:
+        def command(fd: int) -> list[str]:
+            return [sys.executable, "-m", "sartor.interfaces.worker", place.text(), str(fd)]
+
+        return Job(place.name, command, place.sockets, last=last)
+
+    log_as_json()
+    loop, stop = asyncio.get_running_loop(), stopping()
+    with engine_socket(shop.store.root) as (engine, path):
+        worker = replace(place_of(shop, plan, data), engine=str(path))
+        engine_place = replace(worker, name="engine", sockets=(engine.fileno(),), engine="", holds=True)
+        jobs = [job(engine_place, last=True), *(job(replace(worker, name=f"w{n}")) for n in range(plan.workers))]
+        supervisor = Supervisor(jobs, drain_seconds=plan.drain_seconds)
+
+        def counted() -> str:
+            told = asyncio.run_coroutine_threadsafe(supervisor.snapshots(), loop).result(timeout=5)
+            return exposition(merged(told)).decode()
+
+        async with control_plane(shop, plan, admin, counted):
+            await supervisor.run(stop, ready)
+
+
+def place_of(shop: Workshop, plan: Plan, data: socket.socket) -> Place:
+    """Where a worker of this server works."""
+    return Place(
+        name="w0",
+        home=str(shop.store.root),
+        sockets=(data.fileno(),),
+        workers=plan.workers,
+        loopback=plan.host in LOOPBACK,
+        drain_seconds=plan.drain_seconds,
+        read_only=plan.read_only,
+        traces=plan.traces,
+    )
+
+
+@asynccontextmanager
+async def control_plane(
+    shop: Workshop, plan: Plan, admin: socket.socket, counted: Callable[[], str]
+) -> AsyncIterator[None]:
+    """The control plane on its socket, and what has to be done regularly, as long as the block lasts."""
+    from sartor.gateway.auth import Keyring
+    from sartor.gateway.wire.server import serve
+    from sartor.interfaces.api.plane import ControlPlane
+    from sartor.store.keys import Keys
+
+    loopback = plan.admin_host in LOOPBACK
+    keyring = Keyring(Keys(shop.store.ledger.database).everything, shop.store.ledger.revision, loopback=loopback)
+    await asyncio.to_thread(keyring.refresh)
+    hosts = LOOPBACK if loopback else ("*",)
+    plane = ControlPlane(shop, keyring, counted=counted, hosts=hosts)
+    server = await serve(plane.handle, [admin.dup()])
+    watching = asyncio.create_task(keyring.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await server.drain(2.0)
+        plane.close()
+
+
+def stopping() -> asyncio.Event:
+    """Set when this process is told to stop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextmanager
+def engine_socket(root: Path) -> Iterator[tuple[socket.socket, Path]]:
+    """A listening Unix socket that only this user can reach: in the store's folder, else in one of its own."""
+    with contextlib.ExitStack() as made:
+        folder = root / "run"
+        path = folder / f"engine-{os.getpid()}.sock"
+        if len(os.fsencode(path)) > MOST_PATH or not os.access(root, os.W_OK):
+            folder = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="sartor-")))
+            path = folder / path.name
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+            path.unlink(missing_ok=True)  # left by a killed process that had this number
+            bound = made.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            bound.bind(str(path))
+            made.callback(path.unlink, missing_ok=True)
+            bound.listen(128)
+        except OSError as error:
+            raise StoreError(f"The engine's socket can't be made at '{path}': {error.strerror}.") from error
+        yield bound, path
+
+
+def names_of(shop: Workshop) -> list[str]:
+    """What can be asked for by name: declared routes and live tasks."""
+    from sartor.pipeline.declared import ROUTE, all_pointers
+    from sartor.registry.variants import LIVE, RETIRED
+
+    standing = {pointer.name for pointer in all_pointers(shop) if pointer.digest}
+    names = {name.removesuffix(end) for name in standing for end in (ROUTE, LIVE) if name.endswith(end)}
+    return sorted(name for name in names if name + RETIRED not in standing)
+
+
+def _url(host: str, bound: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
-    ready(f"http://{shown}:{bound}", sorted({served.task.name for served in routes.names()}))
-    config = uvicorn.Config(build_app(routes), log_level="warning", timeout_graceful_shutdown=10, server_header=False)
-    uvicorn.Server(config).run(sockets=[listening])
+    return f"http://{shown}:{bound.getsockname()[1]}"

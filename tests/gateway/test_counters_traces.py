@@ -10,7 +10,7 @@ import pytest
 from sartor.core.errors import MissingExtraError
 from sartor.core.traffic import Exchange, HopRow
 from sartor.gateway.counters import Counters
-from sartor.gateway.telemetry import Traced, otlp_exporter
+from sartor.gateway.telemetry import Traces, otlp_exporter
 
 trace = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 
@@ -38,8 +38,9 @@ def escalated() -> Exchange:
 
 def test_an_exchange_is_a_span_with_one_below_it_for_each_model() -> None:
     exporter, counters = trace.InMemorySpanExporter(), Counters()
-    traced = Traced(counters, exporter)
-    traced.exchange(escalated())
+    traced = Traces(exporter)
+    counters.follow(traced.exchange)
+    counters.exchange(escalated())
     traced.close()
     local, upstream, whole = exporter.get_finished_spans()
     assert (whole.name, upstream.name) == ("chat triage", "chat giant")
@@ -56,7 +57,7 @@ def test_an_exchange_is_a_span_with_one_below_it_for_each_model() -> None:
 
 def test_names_that_led_nowhere_are_not_exported() -> None:
     exporter = trace.InMemorySpanExporter()
-    traced = Traced(Counters(), exporter)
+    traced = Traces(exporter)
     lost = Exchange(id="i", at=0.0, tenant="t", key="k", route="jane@example.org", model="jane@example.org", status=404)
     lost.error = "model_not_found"
     traced.exchange(lost)
@@ -70,12 +71,10 @@ def test_names_that_led_nowhere_are_not_exported() -> None:
 def test_what_does_not_fit_is_dropped_and_counted_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     hold = threading.Event()
     monkeypatch.setattr("sartor.gateway.telemetry.span", lambda *_: hold.wait(20))
-    counters = Counters()
-    traced = Traced(counters, trace.InMemorySpanExporter(), most=1)
+    traced = Traces(trace.InMemorySpanExporter(), most=1)
     for _ in range(50):
         traced.exchange(escalated())
     assert traced.dropped >= 48
-    assert counters.snapshot()["exchanges"][0][1][0] == 50
     hold.set()
     traced.close()
 
@@ -105,7 +104,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes]
 def test_spans_reach_a_receiver_over_the_real_protocol(receiver: list[tuple[str, bytes]]) -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    traced = Traced(Counters(), otlp_exporter())
+    traced = Traces(otlp_exporter())
     traced.exchange(escalated())
     traced.close()
     ((path, body),) = receiver
@@ -125,4 +124,4 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingExtraError, match=r"sartor\[otel\]"):
         otlp_exporter()
     with pytest.raises(MissingExtraError, match=r"sartor\[otel\]"):
-        Traced(Counters(), None)
+        Traces(None)

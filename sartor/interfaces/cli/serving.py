@@ -1,11 +1,12 @@
 """Answer: `serve` over HTTP, `predict` in batch."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sartor.interfaces.cli.output import emit, say, workshop
+from sartor.interfaces.cli.output import emit, mode, say, workshop
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,19 +16,40 @@ def add_to(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Loopback only, until keys are set.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Loopback only, until there are access keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8800,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 1,
+    admin_host: Annotated[str, typer.Option(help="Of the control plane.")] = "127.0.0.1",
+    admin_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of the control plane; default: the one after --port.")
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, max=3600, help="For what is under way when told to stop.")
+    ] = 30.0,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="Export OpenTelemetry spans; on where OTEL_EXPORTER_OTLP_ENDPOINT is set.")
+    ] = False,
 ) -> None:
-    """Answer POST /v1/chat/completions under each task's name, for any OpenAI client.
+    """Answer any OpenAI client under the names of tasks and routes; the control plane has a port of its own.
 
     Example: OPENAI_BASE_URL=http://127.0.0.1:8800/v1 OPENAI_API_KEY=none python your_app.py
     """
-    from sartor.interfaces.http import serve_forever
+    from sartor.interfaces.http import Listening, Plan, serve_forever
+    from sartor.interfaces.settings import Settings
 
-    with workshop(read_only=True) as shop:
-        serve_forever(
-            shop, host, port, lambda url, names: say(f"Serving {', '.join(names) or 'no task yet'} on {url}/v1")
-        )
+    settings = Settings.read(mode.home)
+    # A store that can't be written still serves; what is captured then waits in memory and is dropped in the end.
+    read_only = not settings.ledger_url and not os.access(settings.home, os.W_OK)
+    beside = admin_port if admin_port is not None else port and port + 1
+    traces = traces or "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ
+    plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces)
+
+    def ready(on: Listening) -> None:
+        say(f"Serving {', '.join(on.names) or 'no task yet'} on {on.url}/v1")
+        say(f"Control plane on {on.admin_url}")
+
+    with workshop(read_only=read_only) as shop:
+        serve_forever(shop, plan, ready)
 
 
 def predict(
