@@ -12,6 +12,8 @@ from functools import lru_cache
 from sartor.core.errors import AskError, unknown
 from sartor.core.task import PromptMessage
 
+IGNORED = "_"
+"""What the names of holes begin with that are filled with something that is no input: a date, a number."""
 MARK = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}|[{}]")
 
 
@@ -82,6 +84,21 @@ class Prompt:
 
     messages: tuple[tuple[str, Pattern], ...]
 
+    @property
+    def holes(self) -> tuple[str, ...]:
+        """All holes, in order."""
+        return tuple(hole for _, pattern in self.messages for hole in pattern.holes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The holes that are inputs, each once."""
+        return tuple(dict.fromkeys(hole for hole in self.holes if not hole.startswith(IGNORED)))
+
+    @property
+    def fixed_size(self) -> int:
+        """Characters of fixed text."""
+        return sum(len(literal) for _, pattern in self.messages for literal in pattern.literals)
+
     @classmethod
     def read(cls, declared: Sequence[PromptMessage], columns: Sequence[str]) -> "Prompt":
         """The prompt that a task declares.
@@ -93,12 +110,11 @@ class Prompt:
         if not declared:
             raise _bad("it has no messages. Infer it from traffic with: sartor task learn-input")
         made = cls(tuple((message.role, Pattern.read(message.content)) for message in declared))
-        holes = {hole for _, pattern in made.messages for hole in pattern.holes}
-        for hole in sorted(holes):
+        for hole in made.columns:
             if hole not in columns:
                 raise unknown("input column", hole, columns, param="input.prompt")
         for column in columns:
-            if column not in holes:
+            if column not in made.columns:
                 raise _bad(f"the column '{column}' has no hole {{{column}}} in it")
         return made
 
@@ -112,6 +128,8 @@ class Prompt:
             if values is None:
                 return None
             for hole, value in zip(pattern.holes, values, strict=True):
+                if hole.startswith(IGNORED):
+                    continue
                 # A column with two holes was filled in twice with the same.
                 if found.setdefault(hole, value) != value:
                     return None
