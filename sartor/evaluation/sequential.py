@@ -25,39 +25,32 @@ HALVINGS = 18
 TINY = 1e-9
 
 
-def log_wealth(gains: Floats, most: Floats | float) -> Floats:
+def log_wealth(gains: Floats, most: Floats | float, *, every: int = 1) -> Floats:
     """Logarithm of the wealth won so far by betting that gains are above 0 on average.
 
     Where each gain has mean 0 or less given the past, wealth ever reaches 1 / level with chance `level` at most.
 
     Args:
-        gains: (..., rows).
+        gains: (..., rows), at least one.
         most: what can be lost in one row, known before it: gains are never below -most. Above 0; broadcasts.
+        every: rows between two looks; looking less often is allowed and only overlooks some wealth.
 
     Returns:
-        (..., rows).
+        (..., looks), the last one after all rows.
     """
     share = np.asarray(gains, dtype=np.float64) / most
-    held = np.full(share.shape, -np.inf)
+    starts = np.arange(0, share.shape[-1], every)
+    held = np.full((*share.shape[:-1], len(starts)), -np.inf)
     for stake in STAKES:
-        np.logaddexp(held, np.log1p(stake * share).cumsum(axis=-1), out=held)
+        won = np.add.reduceat(np.log1p(stake * share), starts, axis=-1)
+        np.logaddexp(held, won.cumsum(axis=-1), out=held)
     return held - math.log(len(STAKES))
 
 
 def best_wealth(gains: Floats, most: Floats | float) -> float:
-    """The most that the wealth of one stream ever was, looked at `LOOKS` times at least; 0 at the start.
-
-    Looking less often is allowed and only overlooks some wealth. (rows,) in.
-    """
+    """The most that the wealth of one stream of (rows,) ever was, looked at `LOOKS` times; 0 at the start."""
     rows = len(gains)
-    if not rows:
-        return 0.0
-    share = np.asarray(gains, dtype=np.float64) / most
-    starts = np.arange(0, rows, rows // LOOKS + 1)
-    held = np.full(len(starts), -np.inf)
-    for stake in STAKES:
-        np.logaddexp(held, np.add.reduceat(np.log1p(stake * share), starts).cumsum(), out=held)
-    return max(0.0, float(held.max()) - math.log(len(STAKES)))
+    return max(0.0, float(log_wealth(gains, most, every=rows // LOOKS + 1).max())) if rows else 0.0
 
 
 def chance_above(values: Floats, bound: float, high: Floats | float) -> float:
