@@ -124,7 +124,9 @@ class CanaryStage(Section):
     promote: bool = True
     """Whether a verdict to promote moves the route by itself; a verdict to stop always does."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Further settings of the canary policy: its guards."""
+    """Further settings of the canary policy: its guards, which act within seconds."""
+    judge: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the statistics that go beyond the task's gate: min_units, mature, margin, failures, latency, …"""
 
 
 class Route(Section):

@@ -26,6 +26,7 @@ from sartor.gateway.counters import Counters
 from sartor.gateway.door import LOOPBACK
 from sartor.gateway.limits import LeasedPurse, Limiter
 from sartor.pipeline.building import Aids
+from sartor.pipeline.canary import trip
 from sartor.pipeline.routing import RoutingTable
 from sartor.pipeline.serve import Asker, Handles
 from sartor.pipeline.traffic import redact
@@ -33,11 +34,14 @@ from sartor.pipeline.workshop import Workshop
 from sartor.store.allowances import Allowances
 from sartor.store.keys import Keys
 
+TRIP_SECONDS = 1.0
+
 
 @dataclass
 class Station:
     """A data plane with all that it rests on. `start` and `close` belong to the loop that serves."""
 
+    shop: Workshop
     app: DataPlane
     routes: RoutingTable
     keyring: Keyring
@@ -55,7 +59,8 @@ class Station:
         """
         await asyncio.to_thread(self.keyring.refresh)
         await asyncio.to_thread(self.routes.start)
-        self._tasks = [asyncio.create_task(work) for work in (self.keyring.watch(), self.limiter.tend())]
+        beside = (self.keyring.watch(), self.limiter.tend(), self._stop_tripped())
+        self._tasks = [asyncio.create_task(work) for work in beside]
 
     async def close(self, seconds: float = 10.0) -> None:
         """Let work beside the answers end, give back what was leased, and write what is still in memory."""
@@ -67,6 +72,15 @@ class Station:
         with contextlib.suppress(SartorError):  # what was leased and can't be given back counts as used
             await self.limiter.give_back()
         await self.recorder.close()
+
+    async def _stop_tripped(self) -> None:
+        """Put on record what the guards of a canary in this process have stopped, so that it stops everywhere."""
+        while True:
+            await asyncio.sleep(TRIP_SECONDS)
+            for name, policy in list(self.routes.predictors()):
+                if why := getattr(policy, "tripped", ""):
+                    with contextlib.suppress(SartorError):  # it answers nobody here, and is tried again
+                        await asyncio.to_thread(trip, self.shop, name, why)
 
 
 def open_station(
@@ -110,7 +124,7 @@ def open_station(
         limits=limits,
         hosts=hosts,
     )
-    return Station(app, routes, keyring, limiter, recorder, counters, beside)
+    return Station(shop, app, routes, keyring, limiter, recorder, counters, beside)
 
 
 @dataclass(frozen=True)

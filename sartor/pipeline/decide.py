@@ -129,9 +129,10 @@ def replay(shop: Workshop, digest: str) -> Replay:
     """
     decision = decision_named(shop, digest)
     verify(decision, load_public_key(public_path(shop.key)))
-    if decision.verb != "release":
-        return Replay(decision.digest, decision.key_id, 0, decision.verdict, decision.verdict, decision.checks)
     records = {role: _as_signed(shop, role, piece) for role, piece in decision.evidence.items()}
+    if decision.verb != "release":
+        reached, checks = _judged_again(shop, decision, records)
+        return Replay(decision.digest, decision.key_id, len(records), decision.verdict, reached, checks)
     contract = shop.store.ledger.get(decision.contract)
     dataset = records["data"]
     assert isinstance(contract, TaskRecord)
@@ -145,6 +146,19 @@ def replay(shop: Workshop, digest: str) -> Replay:
     reports = {role: record for role, record in records.items() if isinstance(record, Report)}
     verdict = judge(_case(shop, task, terms, reports, decision.measured["looks"]))
     return Replay(decision.digest, decision.key_id, len(records), decision.verdict, verdict.verdict, verdict.checks)
+
+
+def _judged_again(
+    shop: Workshop, decision: Decision, records: Mapping[str, Report | Dataset]
+) -> tuple[str, tuple[Check, ...]]:
+    """The verdict of the statistics on a canary again; what a person decided is only verified."""
+    report = records.get("report")
+    if not isinstance(report, Report) or report.purpose != "canary":
+        return decision.verdict, decision.checks
+    from sartor.pipeline.canary_evidence import rejudge
+
+    again = rejudge(shop, report)
+    return {"promote": "ship", "stop": "hold"}.get(again.verdict, again.verdict), again.checks
 
 
 def _as_signed(shop: Workshop, role: str, piece: Evidence) -> Report | Dataset:

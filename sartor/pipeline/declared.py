@@ -1,9 +1,10 @@
 """What operators declare: records behind the pointers `NAME@route` and `NAME@upstream`, moved by signed decisions."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sartor.core.errors import unknown
-from sartor.core.records import Decision, Record, RouteRecord, UpstreamRecord
+from sartor.core.records import Check, Decision, Evidence, Record, Report, RouteRecord, UpstreamRecord
 from sartor.pipeline.decide import signing_key
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
@@ -15,6 +16,27 @@ ROUTE, UPSTREAM = "@route", "@upstream"
 """Endings of the pointers to what was declared."""
 
 Verb = Literal["route", "shadow", "canary", "rollback", "retire"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a policy said about a route's traffic, and the report of what it saw."""
+
+    policy: str
+    version: int
+    checks: tuple[Check, ...]
+    report: Report
+
+    def fields(self) -> dict[str, Any]:
+        """What a decision keeps of it."""
+        evidence = {"report": Evidence(digest=self.report.digest, seal=self.report.seal)}
+        return {
+            "policy": self.policy,
+            "policy_version": self.version,
+            "checks": self.checks,
+            "evidence": evidence,
+            "rows": self.report.files.get("outcomes.parquet", ""),
+        }
 
 
 def all_pointers(shop: Workshop) -> list[Pointer]:
@@ -58,8 +80,13 @@ def move(
     *,
     reasons: tuple[str, ...],
     verdict: Literal["ship", "hold"] = "ship",
+    judged: Judged | None = None,
 ) -> Decision:
-    """Sign the decision and move the pointer from where it stands, in one transaction."""
+    """Sign the decision and move the pointer from where it stands, in one transaction.
+
+    Args:
+        judged: what statistics said, where they took the decision.
+    """
     ledger = shop.store.ledger
     stands = ledger.resolve(name + end)
     before = stands.digest if stands else None
@@ -74,9 +101,34 @@ def move(
         reasons=reasons,
         who=shop.who,
         # The decision before it is part of what it is: the same move twice is two decisions, and they form a chain.
-        cites=(stands.decision,) if stands else (),
+        cites=tuple(sorted({stands.decision} if stands else set()) + ([judged.report.digest] if judged else [])),
+        **(judged.fields() if judged else {}),
     )
     signed = sign(decision, signing_key(shop))
     change = Change(name + end, record.digest if record else None, before)
     ledger.move_many([change], decision=signed.digest, items=[*([record] if record else []), signed])
+    return signed
+
+
+def record_verdict(shop: Workshop, name: str, why: str, judged: Judged) -> Decision:
+    """Record a verdict to ship what stands on a route that moves nothing: somebody else will.
+
+    Raises:
+        NotFoundError: there is no such route.
+    """
+    record, pointer = standing(shop, name, ROUTE)
+    decision = Decision(
+        verb="canary",
+        task=name,
+        contract=contract_of(shop, record.task).digest if isinstance(record, RouteRecord) and record.task else "",
+        candidate=pointer.digest,
+        incumbent=pointer.digest,
+        verdict="ship",
+        reasons=(why,),
+        who=shop.who,
+        cites=(judged.report.digest,),
+        **judged.fields(),
+    )
+    signed = sign(decision, signing_key(shop))
+    shop.store.ledger.put(signed)
     return signed

@@ -16,7 +16,7 @@ from sartor.economics.account import PARTS
 from sartor.economics.figure import Figure
 from sartor.economics.options import Outlook
 from sartor.evaluation.report import words
-from sartor.evaluation.report.charts import EDGE, Mark, Scale, Show, Whisker, sign, whiskers
+from sartor.evaluation.report.charts import EDGE, Mark, Scale, Show, Whisker, whiskers
 from sartor.evaluation.report.markup import Safe, tag
 from sartor.evaluation.report.tables import Column, callout, figure, para, section, table, two
 from sartor.pipeline.economics import View
@@ -103,6 +103,7 @@ def _pays(o: Outlook, facts: dict[str, Any]) -> list[Safe | str]:
     late = f"day {pays.late:,}" if pays.late else "later"
     below = f"day {pays.early:,} to {late}" if pays.early else ""
     volume = "never" if pays.from_volume is None else f"{pays.from_volume:,.0f} requests a month"
+    volume = "any volume" if pays.from_volume == 0 else volume
     return [two(day, f"{below}; {pays.requests:,} requests" if pays.requests else below), volume]
 
 
@@ -112,11 +113,8 @@ def _cliff(found: Sequence[Outlook], facts: dict[str, Any], money: Show) -> Safe
         return None
     month = sum(route["requests_a_month"] for route in facts["routes"])
     volumes = [m * month for m in facts["multiples"]]
-    legend = tag("ul", *(tag("li", sign(_mark(o)), o.option.name) for o in drawn), class_="legend")
     explained = "Both scales are logarithmic. Making is spread over a year. A step is one machine more."
-    return section(
-        "cliff", "Over volume", figure("Money a month by volume", explained, _curves(drawn, volumes, money), legend)
-    )
+    return section("cliff", "Over volume", figure("Money a month by volume", explained, _curves(drawn, volumes, money)))
 
 
 def _curves(drawn: Sequence[Outlook], volumes: Sequence[float], money: Show) -> Safe:
@@ -143,6 +141,10 @@ def _curves(drawn: Sequence[Outlook], volumes: Sequence[float], money: Show) -> 
             ends = {"x1": f"{x:.2f}%", "x2": f"{after:.2f}%"}
             shapes.append(tag("line", class_=f"whisker {_mark(o)}", y1=y, y2=above, **ends))
         shapes += [_dot(_mark(o), x, y) for x, y in places[:: (len(places) - 1) // 4]]
+    for i, o in enumerate(drawn):
+        at = (i + 1) * (len(volumes) - 1) // (len(drawn) + 1)
+        place, y = f"{across.at(volumes[at]):.2f}%", down.at(max(o.cliff[at], down.low)) - 8
+        shapes.append(tag("text", o.option.name, class_=f"label {_mark(o)}", x=place, y=y, text_anchor="middle"))
     said = "; ".join(f"{o.option.name}: {money(o.cliff[len(o.cliff) // 2])} at today's volume" for o in drawn)
     heading = (tag("title", "Money a month by volume", id="cliff-title"), tag("desc", said, id="cliff-desc"))
     return tag(

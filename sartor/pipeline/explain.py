@@ -58,7 +58,7 @@ def explain(shop: Workshop, ident: str, *, tenant: str | None = None) -> Explain
     found = traffic.index.exchange(tenant, ident)
     if found is None:
         raise NotFoundError(
-            f"There is no exchange '{ident[:80]}'. Its id is the completion's: sartor traffic list shows the last ones.",
+            f"There is no exchange '{ident[:80]}'. Its id is the completion's; see: sartor traffic list",
             code="exchange_not_found",
             param="exchange",
         )
@@ -159,7 +159,7 @@ def _moved(shop: Workshop, name: str, at: float) -> dict[str, Any]:
     if not moves:
         return {}
     last = moves[-1]
-    told = {"name": name, "stood_at": last.digest, "since": last.moved, "decision": last.decision}
+    told: dict[str, Any] = {"name": name, "stood_at": last.digest, "since": last.moved, "decision": last.decision}
     try:
         decision = shop.store.ledger.get(last.decision) if last.decision else None
     except (AskError, NotFoundError):  # words instead of a digest

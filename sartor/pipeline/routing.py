@@ -6,12 +6,13 @@ built anew, loaded and proven before it takes over; what did not change keeps it
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from sartor.core.access import Caller
 from sartor.core.errors import RefusedError, SartorError, unknown
+from sartor.core.predict import Predictor
 from sartor.core.records import Base, UpstreamRecord
 from sartor.core.route import Upstream
 from sartor.gateway.routes import Served
@@ -116,6 +117,18 @@ class RoutingTable:
         return found
 
     # Reading
+
+    def predictors(self) -> Iterator[tuple[str, Predictor]]:
+        """Every policy, upstream and variant that stands behind a name, with the name; each once for each name."""
+        view = self._view
+        for name, built in view.built.items():
+            waiting, seen = [built.served.predictor], set[int]()
+            while waiting:
+                found = waiting.pop()
+                if id(found) not in seen:
+                    seen.add(id(found))
+                    yield name, found
+                    waiting.extend(getattr(found, "asks", ()))
 
     def names(self, caller: Caller) -> list[Served]:
         """Everything that the caller can ask for: routes, tasks with their versions, exposed upstreams, bases."""

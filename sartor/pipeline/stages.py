@@ -5,7 +5,7 @@ from typing import Any, Literal
 from sartor.core.errors import AskError, NotFoundError, RefusedError
 from sartor.core.records import Decision, RouteRecord
 from sartor.core.route import CanaryStage, Route, ShadowStage, Target
-from sartor.pipeline.declared import ROUTE, Verb, move, standing
+from sartor.pipeline.declared import ROUTE, Judged, Verb, move, standing
 from sartor.pipeline.routes import check_route, route_named, show_route
 from sartor.pipeline.workshop import Workshop
 
@@ -67,10 +67,28 @@ def change_policy(shop: Workshop, route: Route, policy: Target, *, why: str) -> 
     return _stage(shop, "route", route.model_copy(update={"policy": policy}), why)
 
 
-def stop_stage(shop: Workshop, name: str, *, why: str) -> dict[str, Any]:
+def stop_stage(shop: Workshop, name: str, *, why: str, judged: Judged | None = None) -> dict[str, Any]:
     """Take shadow and canary away; what answered before answers everything."""
+    route = route_named(shop, name).model_copy(update={"canary": None, "shadow": None})
+    return _stage(shop, "canary", route, why, verdict="hold", judged=judged)
+
+
+def promote_canary(shop: Workshop, name: str, *, why: str, judged: Judged) -> dict[str, Any]:
+    """Let the canary's target answer everything, because statistics say so.
+
+    Raises:
+        AskError: there is no canary.
+    """
     route = route_named(shop, name)
-    return _stage(shop, "canary", route.model_copy(update={"canary": None, "shadow": None}), why, verdict="hold")
+    if route.canary is None:
+        raise no_canary(name)
+    changed = route.model_copy(update={"policy": route.canary.to, "canary": None, "shadow": None})
+    return _stage(shop, "canary", changed, why, judged=judged)
+
+
+def no_canary(name: str) -> AskError:
+    """The error where a route has no canary."""
+    return AskError(f"Route '{name}' has no canary. Start one: sartor route canary {name} TARGET", param="name")
 
 
 def rollback_route(shop: Workshop, name: str, *, why: str = "rollback") -> dict[str, Any]:
@@ -100,9 +118,15 @@ def promoted(shop: Workshop, name: str) -> bool:
 
 
 def _stage(
-    shop: Workshop, verb: Verb, route: Route, why: str, verdict: Literal["ship", "hold"] = "ship"
+    shop: Workshop,
+    verb: Verb,
+    route: Route,
+    why: str,
+    *,
+    verdict: Literal["ship", "hold"] = "ship",
+    judged: Judged | None = None,
 ) -> dict[str, Any]:
     check_route(shop, route)
     record = RouteRecord(name=route.name, task=route.task, spec=route.model_dump(mode="json"))
-    move(shop, verb, route.name, ROUTE, record, reasons=(why or f"{verb} by hand",), verdict=verdict)
+    move(shop, verb, route.name, ROUTE, record, reasons=(why or f"{verb} by hand",), verdict=verdict, judged=judged)
     return show_route(shop, route.name)

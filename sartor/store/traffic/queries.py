@@ -81,11 +81,14 @@ class Outcome:
     seconds: float
     first_seconds: float
     shadow_of: str
+    subject: str
     feedback: dict[tuple[str, str], Any] = field(default_factory=dict)
     """(metric, source) -> its last value."""
+    told: dict[tuple[str, str], float] = field(default_factory=dict)
+    """(metric, source) -> when that was told first, in seconds since 1970."""
 
 
-_OUTCOME = [exchange.c[f.name] for f in fields(Outcome) if f.name != "feedback"]
+_OUTCOME = [exchange.c[f.name] for f in fields(Outcome) if f.name not in ("feedback", "told")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,7 @@ class Queries:
         for id_, item in sorted(told, key=lambda pair: (pair[1].at, pair[1].id)):
             if id_ in found:
                 found[id_].feedback[item.metric, item.source] = item.value
+                found[id_].told.setdefault((item.metric, item.source), item.at)
         return list(found.values())
 
     def totals(

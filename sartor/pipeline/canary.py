@@ -1,0 +1,207 @@
+"""Judge a canary on what its randomised traffic showed: look at it, and act on the verdict by a recorded decision."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from sartor.core.errors import AskError
+from sartor.core.records import Decision
+from sartor.core.route import Route
+from sartor.core.rows import Hierarchy
+from sartor.core.task import FeedbackMetric, Task
+from sartor.core.traffic import NANO
+from sartor.evaluation.exposed import ARMS, Outcomes
+from sartor.evaluation.gates.canary import NAME, Settings, Verdict, judge_canary
+from sartor.evaluation.terms import Terms
+from sartor.pipeline.canary_evidence import evidence
+from sartor.pipeline.curate import open_dataset
+from sartor.pipeline.declared import ROUTE, record_verdict, standing
+from sartor.pipeline.routes import route_named
+from sartor.pipeline.serve import contract_of, variant_named
+from sartor.pipeline.stages import no_canary, promote_canary, stop_stage
+from sartor.pipeline.terms import terms_of
+from sartor.pipeline.workshop import Workshop
+from sartor.registry.variants import LIVE
+from sartor.store.traffic.queries import Outcome
+
+BINS = 4
+"""Of the confidence, within which outcomes are weighed."""
+COUNTED = ("human", "outcome", "code")
+"""Sources of feedback that count; a judge does only when its errors are measured."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A canary's traffic, how it is judged, and what that says."""
+
+    outcomes: Outcomes
+    settings: Settings
+    verdict: Verdict
+
+
+def look(shop: Workshop, name: str) -> dict[str, Any]:
+    """How the canary of a route stands; may be asked at any time, and moves nothing.
+
+    Raises:
+        NotFoundError: no such route.
+        AskError: it has no canary.
+    """
+    return see(shop, name).verdict.body()
+
+
+def act(shop: Workshop, name: str) -> Verdict:
+    """Judge the canary, and stop or promote it if the verdict says so: a recorded decision with its evidence.
+
+    A verdict to promote on a canary that is promoted by hand is recorded once, and moves nothing.
+    """
+    route, seen = route_named(shop, name), see(shop, name)
+    verdict = seen.verdict
+    if verdict.verdict not in ("stop", "promote"):
+        return verdict
+    why = "; ".join(verdict.reasons)[:2000]
+    if verdict.verdict == "stop":
+        stop_stage(shop, name, why=why, judged=evidence(shop, route, seen.outcomes, seen.settings, verdict))
+    elif route.canary is not None and route.canary.promote:
+        promote_canary(shop, name, why=why, judged=evidence(shop, route, seen.outcomes, seen.settings, verdict))
+    elif not _on_record(shop, name):
+        record_verdict(shop, name, why, evidence(shop, route, seen.outcomes, seen.settings, verdict))
+    return verdict
+
+
+def _on_record(shop: Workshop, name: str) -> bool:
+    """Whether a verdict on what stands now was recorded already."""
+    _, pointer = standing(shop, name, ROUTE)
+    found = shop.store.ledger.find(Decision, task=name, candidate=pointer.digest, verb="canary")
+    return any(decision.policy == NAME for decision in found)
+
+
+def trip(shop: Workshop, name: str, why: str) -> None:
+    """Stop a canary that the guards in the servers have stopped already."""
+    if route_named(shop, name).canary is not None:
+        stop_stage(shop, name, why=why)
+
+
+def see(shop: Workshop, name: str) -> Seen:
+    """What a canary's traffic shows by now.
+
+    Raises:
+        NotFoundError: no such route.
+        AskError: it has no canary.
+    """
+    route = route_named(shop, name)
+    if route.canary is None:
+        raise no_canary(name)
+    _, pointer = standing(shop, name, ROUTE)
+    since = datetime.fromisoformat(pointer.moved).timestamp()
+    found = shop.store.traffic.index.outcomes(None, name, since=since, arms=ARMS)
+    task, terms = _terms(shop, route)
+    columns = columns_of(found, task, terms, time.time())
+    settings = _settings(route, task, terms, columns)
+    return Seen(columns, settings, judge_canary(columns, settings))
+
+
+def columns_of(found: list[Outcome], task: Task | None, terms: Terms | None, now: float) -> Outcomes:
+    """Exchanges as columns: what each cost where that is known, serving included."""
+    costs = [cost_of(item, task, terms) for item in found]
+    money = [np.nan if cost is None else cost + item.cost / NANO for cost, item in zip(costs, found, strict=True)]
+    return Outcomes(
+        arm=np.array([item.arm for item in found], dtype=np.str_),
+        propensity=np.array([np.nan if item.propensity is None else item.propensity for item in found], dtype=float),
+        observed=np.array([cost is not None for cost in costs], dtype=bool),
+        cost=np.array(money, dtype=float),
+        seconds=np.array([item.seconds for item in found], dtype=float),
+        failed=np.array([item.status >= 500 for item in found], dtype=bool),
+        stratum=np.array([_stratum(item) for item in found], dtype=np.str_),
+        age=np.array([max(0.0, now - item.at) for item in found], dtype=float),
+        delay=np.array([_delay(item) for item in found], dtype=float),
+        unit=np.array([item.subject for item in found], dtype=np.str_),
+    )
+
+
+def cost_of(item: Outcome, task: Task | None, terms: Terms | None) -> float | None:
+    """Money that an answer lost, without serving; None where nobody has told yet.
+
+    A correction or a judgement of the answer prices it by the value function; metrics with a price add theirs.
+    """
+    told = {metric: value for (metric, source), value in item.feedback.items() if source in COUNTED}
+    lost = _by_value(item, told, task, terms)
+    priced = [_priced(metric, told[name]) for name, metric in _metrics(task).items() if name in told]
+    known = [cost for cost in (lost, *priced) if cost is not None]
+    return sum(known) if known else None
+
+
+def _by_value(item: Outcome, told: Mapping[str, Any], task: Task | None, terms: Terms | None) -> float | None:
+    right, wrong = (task.value.right, task.value.wrong) if task else (0.0, 1.0)
+    if "demonstration" in told:
+        truth = told["demonstration"]
+        if terms is None or truth not in terms.labels or item.label not in terms.labels:
+            return right if truth == item.label else wrong
+        return float(terms.matrix[terms.labels.index(truth), terms.labels.index(item.label)])
+    if "correct" in told:
+        return right if told["correct"] else wrong
+    return None
+
+
+def _priced(metric: FeedbackMetric, value: Any) -> float | None:
+    """What a metric says was lost: its price for each unit, for each `false` of a boolean that should be true."""
+    if metric.money is None or metric.type == "label":
+        return None
+    amount = float(value)
+    if metric.type == "boolean" and metric.better == "higher":
+        amount = 1.0 - amount
+    return metric.money * amount
+
+
+def _metrics(task: Task | None) -> Mapping[str, FeedbackMetric]:
+    return task.feedback if task else {}
+
+
+def _stratum(item: Outcome) -> str:
+    bin_ = "" if item.confidence is None else str(min(BINS - 1, int(item.confidence * BINS)))
+    return f"{item.decision} {bin_}".strip()
+
+
+def _delay(item: Outcome) -> float:
+    told = [at for (_, source), at in item.told.items() if source in COUNTED]
+    return max(0.0, min(told) - item.at) if told else np.nan
+
+
+def _terms(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
+    """The value function of the route's task on the labels of its live variant."""
+    if not route.task:
+        return None, None
+    task = Task.model_validate(contract_of(shop, route.task).contract)
+    live = shop.store.ledger.resolve(route.task + LIVE)
+    if live is not None:
+        dataset: Any = shop.store.ledger.get(variant_named(shop, live.digest).data)
+        return task, terms_of(task, open_dataset(shop, dataset))
+    if not task.labels:
+        return task, None
+    return task, Terms.of(task, task.labels, Hierarchy())
+
+
+def _settings(route: Route, task: Task | None, terms: Terms | None, columns: Outcomes) -> Settings:
+    """As the task's gate and value function imply, and the stage changes."""
+    assert route.canary is not None
+    serving = float(np.nanmax(columns.cost, initial=0.0)) if terms is None else 0.0
+    if task is not None and terms is not None:
+        base = Settings.of(task.gate, terms, serving=_dearest(columns))
+    else:
+        base = Settings(limits=(0.0, max(1.0, serving)))
+    try:
+        return replace(base, **route.canary.judge)
+    except TypeError as error:
+        known = ", ".join(sorted(asdict(base)))
+        raise AskError(
+            f"The canary of '{route.name}' has settings that its judge does not know ({error}). Known: {known}.",
+            param="canary.judge",
+        ) from error
+
+
+def _dearest(columns: Outcomes) -> float:
+    """Room above the value function's dearest mistake, for what serving costs: a tenth more than was seen."""
+    return 1.1 * float(np.nanmax(columns.cost, initial=0.0)) if len(columns) else 0.0
