@@ -1,8 +1,8 @@
 """Somebody else's model as a Predictor: asked over HTTP, within its times, places and repeats, and booked.
 
 A stream gives the server's own events as they come. The event that only carries the usage, and `[DONE]`, are not
-relayed: the last chunk has `final`, and `raw` is the usage event (b"" where there was none). A stream that breaks gives
-what has arrived as such a last chunk, whose hop says `failed: …`, and then raises.
+relayed: the last chunk has `final`, and `raw` is the usage event (b"" where there was none). A stream that breaks after
+it has begun gives what has arrived as such a last chunk, whose hop says `failed: …`, and then raises.
 """
 
 import asyncio
@@ -258,10 +258,12 @@ class UpstreamPredictor:
         dialect, legacy = self._dialect, under.request.endpoint == "completions"
         relay = Relay(dialect.events(), plain=dialect.plain, legacy=legacy)
         failure: UpstreamError | None = None
+        begun = False
         try:
             async for data in answer.chunks():
                 said, raw, wrong = relay.take(data)
                 if raw:
+                    begun = True
                     yield Chunk(said, raw=raw)
                 if wrong is not None:
                     raise wrong
@@ -277,7 +279,8 @@ class UpstreamPredictor:
             failure = self._told(200, error.fault.message, "", None)
         except UNREADABLE as error:
             failure = self._unreadable(f"its stream holds what is no event ({str(error)[:100]})")
-        yield self._last(under, relay, asked_bytes, failure)
+        if failure is None or begun:
+            yield self._last(under, relay, asked_bytes, failure)
         if failure is not None:
             raise failure
 
