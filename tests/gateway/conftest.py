@@ -10,9 +10,9 @@ from gateway_server import Server, counting_ids, running
 
 from sartor.core.calibration import Calibration
 from sartor.core.predict import Chunk, Hop, Prediction, Request, Usage, one_chunk
+from sartor.core.route import Route
 from sartor.core.task import Task
 from sartor.core.value import Escalation, Value, choose, cost_matrix, target_costs
-from sartor.core.route import Route
 from sartor.gateway.bounds import Limits
 from sartor.gateway.routes import Served
 

@@ -126,10 +126,8 @@ def test_errors_arrive_as_the_clients_own(client: Any) -> None:
     assert "triage@live" in str(missing.value)
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nothing")
-    with pytest.raises(openai.BadRequestError, match="'tools' is not supported") as tools:
-        client.chat.completions.create(
-            model="triage", messages=messages(), tools=[{"type": "function", "function": {"name": "f"}}]
-        )
-    assert tools.value.param == "tools"
+    with pytest.raises(openai.BadRequestError, match="'logit_bias' is not supported") as bias:
+        client.chat.completions.create(model="triage", messages=messages(), logit_bias={"50256": -100})
+    assert bias.value.param == "logit_bias"
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="triage", messages=messages(), n=2, stream=True)

@@ -29,7 +29,7 @@ class Reader:
 
     __slots__ = (
         "_continues", "_count", "_deliver", "_fed", "_head_done", "_head_size", "_headers", "_held", "_inflow",
-        "_limits", "_now", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
+        "_limits", "_now", "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
     )  # fmt: skip
 
     def __init__(
@@ -65,10 +65,13 @@ class Reader:
             return
         self._peer = peer
         before = self.since
+        if self._offered:
+            self._feed_body(data)
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.stop()  # the request itself was delivered, and is the last one
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_body(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self.fail(_malformed(str(error)))
         if before is not None and self.since == before and not self._head_done:
@@ -76,6 +79,12 @@ class Reader:
             self._fed += len(data)
             if self._fed > self._limits.header_bytes:
                 self.fail(self._head_too_large())
+
+    def _feed_body(self, data: bytes) -> None:
+        """Read the body of a request that offered another protocol: the parser takes what follows for that protocol."""
+        self.on_body(data[: self._offered - self._size])
+        if self._size == self._offered:
+            self._complete(keep=False)
 
     def fail(self, error: SartorError) -> None:
         """Refuse the request that is being received; nothing after it can be read."""
@@ -105,7 +114,7 @@ class Reader:
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         self._head_done = self._over = False
-        self._size = self._count = self._head_size = self._fed = 0
+        self._size = self._count = self._head_size = self._fed = self._offered = 0
 
     def _release(self) -> None:
         self._inflow.bytes -= self._held
@@ -183,6 +192,17 @@ class Reader:
         parser = self._parser
         if parser is None:
             return
+        if not parser.should_upgrade():
+            self._complete(keep=parser.get_http_version() == "1.1" and parser.should_keep_alive())
+        elif b"transfer-encoding" in self._headers:
+            self.fail(_malformed("it offers another protocol and has a body in chunks"))
+        else:
+            self._offered = int(self._headers.get(b"content-length", b"0"))
+
+    def _complete(self, *, keep: bool) -> None:
+        parser = self._parser
+        if parser is None:
+            return
         if self._over:
             self.fail(self._body_too_large())
             return
@@ -194,14 +214,13 @@ class Reader:
             parts[0] if len(parts) == 1 else b"".join(parts),
             self._peer,
         )
-        new = parser.get_http_version() == "1.1"
-        keep = new and parser.should_keep_alive() and not parser.should_upgrade()
+        chunked = parser.get_http_version() == "1.1"
         self._release()
         self._clear()
         self.since = None
         if not keep:
             self.stop()
-        self._deliver(request, keep, new)
+        self._deliver(request, keep, chunked)
 
     def _head_too_large(self) -> SartorError:
         return TooLargeError(
