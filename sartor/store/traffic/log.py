@@ -249,6 +249,9 @@ class TrafficLog:
             if kind:
                 made.append(self._frame(kind, thing, content, how, sealer))
                 weight += heavy
+                if waiter is not None and not made[-1]:
+                    self._tell([waiter], _unfit())
+                    continue
             if waiter is not None:
                 self._waiters.append(waiter)
         if made:
@@ -289,7 +292,7 @@ class TrafficLog:
 
     def _try(self, now: float, *, must: bool = False) -> None:
         if self._trouble is not None and now < self._retry_at and not must:
-            self._fail(self._trouble)
+            self._settle(self._trouble)
             return
         try:
             self._rotate(now)
@@ -302,7 +305,7 @@ class TrafficLog:
             self._fails += 1
             self._retry_at = now + min(2 ** (self._fails - 1), 20) * self._limits.retry
             self._trouble = disk.explain(error, self.folder)
-            self._fail(self._trouble)
+            self._settle(self._trouble)
             return
         self._trouble, self._fails = None, 0
 
@@ -350,15 +353,15 @@ class TrafficLog:
         self._batches.clear()
         self._written, self._synced_at = 0, now
 
-    def _fail(self, error: StoreError) -> None:
-        self._settle(error)
-
     def _settle(self, error: StoreError | None) -> None:
+        waiters, self._waiters = self._waiters, []
+        self._tell(waiters, error)
+
+    def _tell(self, who: list[_Waiter], error: StoreError | None) -> None:
         """Tell who waits: one call into each loop for all of its waiters."""
         loops: dict[Any, list[Any]] = {}
-        for loop, waiter in self._waiters:
+        for loop, waiter in who:
             loops.setdefault(loop, []).append(waiter)
-        self._waiters = []
         for loop, waiters in loops.items():
             if loop is None:
                 _resolve(waiters, error)
@@ -380,6 +383,10 @@ def _resolve(waiters: list[Any], error: StoreError | None) -> None:
 def _loop_waiter() -> _Waiter:
     loop = asyncio.get_running_loop()
     return loop, loop.create_future()
+
+
+def _unfit() -> StoreError:
+    return StoreError("The record can't be written as JSON, so it was not kept.", code="not_json")
 
 
 def _closed(folder: Path) -> StoreError:

@@ -1,0 +1,109 @@
+"""Takes feedback in: durable before the sender is told so, once however often it comes, joined at any time."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sartor.core.access import Caller
+from sartor.core.errors import ConflictError
+from sartor.core.task import FeedbackMetric
+from sartor.core.traffic import Exchange, Feedback
+from sartor.feedback.reading import check, read
+from sartor.store.traffic.index import TrafficIndex
+from sartor.store.traffic.log import TrafficLog
+
+EXACT = 2**53
+"""Whole numbers beyond this are kept as floating point."""
+
+
+class Inbox:
+    """Where feedback of one store goes."""
+
+    def __init__(
+        self,
+        log: TrafficLog,
+        index: TrafficIndex,
+        *,
+        mark: Callable[[str], str],
+        redact: Callable[[str], str],
+        labels_of: Callable[[str], Sequence[str]] = lambda _task: (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take feedback into a log.
+
+        Args:
+            mark: keyed digest of a business key, the same as the recorder's.
+            redact: a text without personal data; comments and rationales pass it.
+            labels_of: the labels that a task has now, by its name; empty where that is not known.
+        """
+        self._log, self._index, self._mark, self._redact = log, index, mark, redact
+        self._labels_of, self._clock = labels_of, clock
+
+    async def receive(
+        self, caller: Caller, body: Mapping[str, Any], metrics: Mapping[str, FeedbackMetric]
+    ) -> dict[str, Any]:
+        """Keep what became of an exchange; it is on disk when this returns.
+
+        The exchange may be unknown, since it may come later: the feedback is kept, and joined then. Another tenant's
+        exchange is as unknown as one that is not there.
+
+        Args:
+            body: `{exchange_id or business_key, metric, value, source, source_id, rationale, tags, id}`.
+            metrics: what the tasks that the caller sees declare, by name.
+
+        Returns:
+            `id`, and `joined`: whether its exchange is known already.
+
+        Raises:
+            AskError: its form is wrong, or its value is not of the metric's type.
+            NotFoundError: there is no such metric.
+            ConflictError: another feedback of this id is there.
+            StoreError: it could not be written.
+        """
+        said = read(body, tenant=caller.tenant, key=caller.key, at=self._clock(), new_id=_new_id, mark=self._mark)
+        before, exchange = await asyncio.to_thread(self._look, said)
+        check(said.metric, said.value, metrics, self._labels_of(exchange.task) if exchange and exchange.task else ())
+        said = self._clean(said)
+        if before is None:
+            await self._write(said)
+            before, exchange = await asyncio.to_thread(self._look, said)
+        _refuse_other(before, said)
+        return {"object": "feedback", "id": said.id, "joined": exchange is not None}
+
+    def _look(self, said: Feedback) -> tuple[Feedback | None, Exchange | None]:
+        """What is there of this id, and its exchange."""
+        self._index.catch_up()
+        exchange = self._index.exchange(said.tenant, said.exchange) if said.exchange else None
+        if exchange is None and said.business:
+            for id_ in self._index.by_business(said.tenant, said.business, limit=1):
+                exchange = self._index.exchange(said.tenant, id_)
+        return self._index.feedback(said.tenant, said.id), exchange
+
+    async def _write(self, said: Feedback) -> None:
+        written = self._log.append_feedback(said)
+        if written is not None:
+            await written
+
+    def _clean(self, said: Feedback) -> Feedback:
+        value = said.value
+        if said.metric == "comment":
+            value = self._redact(value)
+        elif isinstance(value, int) and abs(value) > EXACT:
+            value = float(value)
+        return replace(said, value=value, rationale=self._redact(said.rationale))
+
+
+def _refuse_other(before: Feedback | None, said: Feedback) -> None:
+    if before is not None and replace(before, at=said.at, key=said.key) != said:
+        raise ConflictError(
+            f"Feedback '{said.id}' is there already and says something else. Send yours under an id of its own.",
+            param="id",
+            code="feedback_conflict",
+        )
+
+
+def _new_id() -> str:
+    return f"fb-{secrets.token_hex(12)}"
