@@ -18,7 +18,7 @@ from sartor.core.traffic import NANO
 from sartor.pipeline.workshop import Workshop
 from sartor.store.allowances import Allowances
 from sartor.store.audit import Audit, Deed
-from sartor.store.credentials import EVERY_TENANT, AccessKey, Tenant, mark_of, new_text
+from sartor.store.credentials import EVERY_TENANT, AccessKey, Tenant, hide_keys, mark_of, new_text
 from sartor.store.keys import Keys
 
 OWNER = Caller(EVERY_TENANT, "admin")
@@ -230,7 +230,7 @@ def audited(shop: Workshop, action: str, target: str, caller: Caller = OWNER) ->
     log = Audit(shop.store.ledger.database)
 
     def write(outcome: str) -> None:
-        log.append(Deed(time.time(), shop.who, caller.tenant, action, target[:200], outcome))
+        log.append(Deed(time.time(), shop.who, caller.tenant, action, hide_keys(target)[:200], outcome))
 
     write("begun")
     try:

@@ -76,12 +76,11 @@ class Endpoint:
         Raises:
             AskError: one does not fit; it is named.
         """
-        if self.body is None:
-            return {}
+        model = self.body or Fields
         try:
-            return dict(self.body.model_validate_json(body or b"{}", strict=True))
+            return dict(model.model_validate_json(body or b"{}", strict=True))
         except ValidationError as error:
-            raise AskError(f"The body does not fit: {explain(error, self.body)}.", code="bad_body") from error
+            raise AskError(f"The body does not fit: {explain(error, model)}.", code="bad_body") from error
 
     def read_query(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
         """The values in a query.

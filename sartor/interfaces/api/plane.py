@@ -37,6 +37,7 @@ from sartor.interfaces.api.endpoint import Endpoint, Text
 from sartor.interfaces.api.table import ENDPOINTS
 from sartor.pipeline.access import audited, is_house
 from sartor.pipeline.workshop import Workshop
+from sartor.store.credentials import hide_keys
 
 BODY_BYTES = 1024 * 1024
 JSON_DEPTH = 32
@@ -81,6 +82,12 @@ class ControlPlane:
         """The answer to one request, whatever comes."""
         try:
             self._door.check(request.headers)
+            if hide_keys(request.target) != request.target:
+                raise AskError(
+                    "There is an access key in the address, where logs and histories keep it. Revoke it, and send keys "
+                    "in the header 'Authorization: Bearer …' only.",
+                    code="key_in_address",
+                )
             endpoint, values = self._find(request)
             caller = Caller() if endpoint.permission == "anyone" else self._admit(endpoint, request)
             offered = self._read(endpoint, request, values)
@@ -148,8 +155,6 @@ class ControlPlane:
                 f"The body has more than {BODY_BYTES} bytes, which is the limit.", code="request_too_large"
             )
         if request.body:
-            if endpoint.body is None:
-                raise AskError(f"{endpoint.name} takes no body. Leave it out.", code="bad_body")
             read_object(request.body, depth=JSON_DEPTH)
         return endpoint.read_query(pairs) | endpoint.read_body(request.body) | named
 
