@@ -30,6 +30,9 @@ class _Sums(Collector):
         for labels, (count,) in self._snapshot["errors"]:
             errors.add_metric(labels, count)
         yield errors
+        yield GaugeMetricFamily(
+            "sartor_counted_since_seconds", "Begin of all counts, since 1970.", self._snapshot["since"]
+        )
         yield GaugeMetricFamily("sartor_workers", "Processes that answer.", self._snapshot["workers"])
         for name, reading in self._snapshot["process"].items():
             yield _of_process(name, reading)
