@@ -1,10 +1,11 @@
 """The demo: a real task through the whole chain, then a real server asked a real question over HTTP."""
 
+import asyncio
 import json
 import threading
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -73,26 +74,30 @@ def demo_body() -> dict[str, Any]:
 @contextmanager
 def serving(shop: Workshop) -> Iterator[str]:
     """A real server on a free loopback port, for as long as the block lasts; yields its address."""
-    import uvicorn
-
-    from sartor.gateway.app import build_app
     from sartor.interfaces.http import bind
-    from sartor.pipeline.serve import LedgerRoutes
+    from sartor.interfaces.worker import Place, answer
 
-    listening = bind("127.0.0.1", 0)
-    config = uvicorn.Config(build_app(LedgerRoutes(shop)), log_level="warning", server_header=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            if not thread.is_alive():
-                raise UpstreamError("The server stopped before it could answer.", retryable=False)
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
+    up = threading.Event()
+    stops: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        stops.append(lambda: loop.call_soon_threadsafe(stop.set))
+        place = Place("demo", str(shop.store.root), (listening.fileno(),), drain_seconds=5.0)
+        await answer(shop, place, stop, lambda _: up.set())
+
+    with bind("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as beside:
+        served = beside.submit(asyncio.run, serve())
+        try:
+            while not up.wait(0.02):
+                if served.done():
+                    served.result()
+                    raise UpstreamError("The server stopped before it could answer.", retryable=False)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            if stops:
+                stops[0]()
+        served.result()
 
 
 def ask(url: str, model: str, question: str) -> tuple[str, dict[str, str]]:
