@@ -12,7 +12,9 @@ from sartor.gateway.prompt import Pattern
 SHARED = 0.95
 """Share of the texts that fixed text must stand in."""
 LONE = 0.97
-"""Share of the texts in which what separates two holes stands exactly once."""
+"""Share of the texts in which what separates two holes stands equally often."""
+MANY = 20
+"""Most holes that one thing separates."""
 SAMPLE = 60
 LONGEST = 4000
 """Characters of a text in which separators are searched for."""
@@ -47,12 +49,13 @@ def shared_prefix(texts: Sequence[str], share: float) -> str:
 
 
 def separators(texts: Sequence[str]) -> tuple[str, ...]:
-    """The fixed texts that stand once in nearly every text, in one order, from left to right."""
-    found = _separator(texts)
+    """The fixed texts that stand equally often in nearly every text, in one order, from left to right."""
+    found, times = _separator(texts)
     if not found:
         return ()
-    sides = [text.partition(found) for text in texts if text.count(found) == 1]
-    return (*separators([left for left, _, _ in sides]), found, *separators([right for _, _, right in sides]))
+    parts = [text.split(found) for text in texts if text.count(found) == times]
+    between = [separators(side) for side in zip(*parts, strict=True)]
+    return (*between[0], *(literal for inner in between[1:] for literal in (found, *inner)))
 
 
 def versions(texts: Sequence[str]) -> list[list[int]]:
@@ -76,27 +79,29 @@ def versions(texts: Sequence[str]) -> list[list[int]]:
     return []
 
 
-def _separator(texts: Sequence[str]) -> str:
-    """The longest text that stands exactly once in nearly all; '' if there is none worth the name."""
+def _separator(texts: Sequence[str]) -> tuple[str, int]:
+    """The longest text that stands equally often in nearly all, and how often; '' if there is none worth the name."""
     ordered = sorted((t for t in texts if t), key=len)
     if len(ordered) < LONE * len(texts) or not ordered:
-        return ""
+        return "", 0
     sample = ordered[:: max(1, len(ordered) // SAMPLE)]
-    best = ""
+    best, often = "", 0
     for source in {sample[0], sample[len(sample) // 10], sample[len(sample) // 5]}:
         if len(source) > LONGEST:
             continue
         for candidate in _longest_shared(source, sample):
             trimmed = _mirrored(_trim_around(_mirrored(_trim_around(candidate, texts)), [t[::-1] for t in texts]))
             worth = len(trimmed) >= 3 or "\n" in trimmed
-            if worth and len(trimmed) > len(best) and _stands_once(trimmed, texts):
-                best = trimmed
+            if worth and len(trimmed) > len(best) and (times := _times(trimmed, texts)):
+                best, often = trimmed, times
                 break
-    return best
+    return best, often
 
 
-def _stands_once(found: str, texts: Sequence[str]) -> bool:
-    return sum(text.count(found) == 1 for text in texts) >= LONE * len(texts)
+def _times(found: str, texts: Sequence[str]) -> int:
+    """How often something stands in nearly every text; 0 where that differs."""
+    ((times, count),) = Counter(text.count(found) for text in texts).most_common(1)
+    return times if count >= LONE * len(texts) and times <= MANY else 0
 
 
 def _longest_shared(source: str, sample: Sequence[str]) -> list[str]:
