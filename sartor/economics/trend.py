@@ -4,7 +4,7 @@ Requests of a day are counts whose logarithm is a line in time for each route, a
 share (quasi-Poisson regression); the logarithm of a request's mean cost is a line in time. What is uncertain is
 resampled: blocks of days are drawn from the residuals, all routes together, and every draw moves the lines as a new
 fit would (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Where days are few,
-priors speak: a trend that doubles or halves in a year, weekdays that differ by about half, days that scatter by a
+priors speak: a trend to three times or a third in a year, weekdays that differ by about half, days that scatter by a
 fifth. Half of the draws carry a trend on in percent, half in units, because a short history can't tell the two apart.
 
 Knows no model and no currency. What it can't know: a new customer, a new prompt or a stop after the history ends.
@@ -20,10 +20,9 @@ from sartor.core.value import Ints
 
 DRAWS = 400
 WEEK = 7
-TREND, WEEKDAY = np.log(2) / 365, 0.5
-"""Standard deviations of the priors, of logarithms: growth a day (double or half in a year), weekday effect."""
-FREE = 1e-9
-"""Precision of the prior of a level: it says nothing."""
+TREND, WEEKDAY, LEVEL = np.log(3) / 365, 0.5, 2.0
+"""Standard deviations of the priors, of logarithms: growth a day (three times or a third in a year), weekday effect,
+level around what was seen."""
 SCATTER = 0.2
 """Of a day around its line, as a share, where too few days are there to see it."""
 EACH = 0.05
@@ -88,7 +87,7 @@ class _Lines:
     def moved(self, left: Floats, random: np.random.Generator) -> Floats:
         """(draws, coefficients) of new fits to days with other residuals (draws, days, routes)."""
         prior = self.spread * self.precision
-        within = (self.design * self.weights[:, None]).T @ self.design + np.diag(prior + FREE)
+        within = (self.design * self.weights[:, None]).T @ self.design + np.diag(prior)
         pull = left.reshape(len(left), -1) @ (self.design * np.sqrt(self.weights)[:, None])
         centres = random.normal(size=pull.shape) * self.spread * np.sqrt(self.precision)
         moved: Floats = self.fitted + np.linalg.solve(within, (pull + centres).T).T
@@ -132,7 +131,7 @@ def _design(history: History, *, weekdays: bool) -> tuple[Floats, Floats]:
     time = np.arange(days) - (days - 1.0)
     eye = np.tile(np.eye(routes), (days, 1))
     parts = [eye, eye * np.repeat(time, routes)[:, None]]
-    precision = [np.full(routes, FREE), np.full(routes, TREND**-2)]
+    precision = [np.full(routes, LEVEL**-2), np.full(routes, TREND**-2)]
     if weekdays:
         week = np.eye(WEEK)[(history.first + np.arange(days)) % WEEK]
         parts.append(np.repeat(week, routes, axis=0))
@@ -145,13 +144,14 @@ def _counts(history: History) -> _Lines:
     seen = history.requests.reshape(-1)
     routes = history.requests.shape[1]
     fitted = np.zeros(design.shape[1])
-    fitted[:routes] = np.log(np.maximum(history.requests.mean(axis=0), 0.5))
+    fitted[:routes] = np.log(np.maximum(history.requests.sum(axis=0), 0.5) / history.days)
+    centre = fitted
     spread, mean = 1.0, seen
     for _ in range(ROUNDS):
         mean = np.exp(np.clip(design @ fitted, -20, 40))
         prior = spread * precision
         within = (design * mean[:, None]).T @ design + np.diag(prior)
-        step = np.linalg.solve(within, design.T @ (seen - mean) - prior * fitted)
+        step = np.linalg.solve(within, design.T @ (seen - mean) - prior * (fitted - centre))
         fitted = fitted + np.clip(step, -2, 2)
         spread = _spread((seen - mean) / np.sqrt(mean), history, mean)
         if np.abs(step).max() < 1e-8:
@@ -170,11 +170,11 @@ def _means(history: History) -> _Lines:
     seen: Floats = np.log(np.maximum(history.cost.reshape(-1), 1e-18) / safe)
     seen = np.where((weights > 0) & (history.cost.reshape(-1) > 0), seen, np.tile(level, history.days))
     fitted: Floats = np.zeros(design.shape[1])
-    spread, residual = EACH**2, seen
+    spread, residual, centre = EACH**2, seen, np.concatenate([level, np.zeros(routes)])
     for _ in range(3):
         prior = spread * precision
-        within = (design * weights[:, None]).T @ design + np.diag(prior + FREE)
-        fitted = np.linalg.solve(within, design.T @ (weights * seen))
+        within = (design * weights[:, None]).T @ design + np.diag(prior)
+        fitted = np.linalg.solve(within, design.T @ (weights * seen) + prior * centre)
         residual = np.sqrt(weights) * (seen - design @ fitted)
         spread = max(float(residual @ residual / max(history.days * routes - 2 * routes, 1)), EACH**2)
     return _Lines(design, weights, precision, fitted, _stretched(residual.reshape(history.days, routes), 2), spread)

@@ -18,7 +18,7 @@ from sartor.core.traffic import NANO, Exchange
 from sartor.economics.account import DAY, day_of
 from sartor.economics.counterfactual import Giant
 from sartor.economics.days import Days, Prompt, Seen
-from sartor.economics.options import CLIFF, MONTH, Option, Outlook, Range, outlook
+from sartor.economics.options import CLIFF, MONTH, NOTHING, Option, Outlook, Range, outlook
 from sartor.economics.prices import Price, price_of
 from sartor.economics.trend import Paths, carry_forward
 from sartor.pipeline.bookings import BOOKED, Scope, books_of, stakes_of
@@ -168,6 +168,8 @@ def _options(shop: Workshop, name: str, seen: Seen, giants: Giant, assumed: Assu
     every = [1.0] * len(seen.routes)
     cheaper = books_of(shop).price(price_of(assumed.cheaper))
     unit, unit_says = _unit(shop, name, assumed)
+    if assumed.machine:  # it is paid as a whole
+        unit, unit_says = NOTHING, f"machines at {assumed.machine:,.2f} {shop.currency} a month; {unit_says}"
     making, making_says = _making(shop, name, assumed)
     capacity = assumed.capacity or MONTH * DAY / 2 / max(assumed.cpu_seconds.mid, 1e-9)
     capacity = capacity if assumed.machine else 0.0

@@ -1,4 +1,4 @@
-"""Prices: from the list, from overrides, never converted; and what a request costs by them."""
+"""Prices: from the list, from overrides, in other currencies by stated rates; and what a request costs by them."""
 
 from datetime import date
 
@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sartor.core.errors import NotFoundError
+from sartor.core.errors import AskError, NotFoundError
 from sartor.core.predict import Usage
+from sartor.economics.currency import Books
 from sartor.economics.prices import PriceOverride, estimate_tokens, price_of
 from sartor.economics.unit_cost import core_second, estimated, hosted, local
 from sartor.hub.catalogue.hosted import MODELS
@@ -65,6 +66,32 @@ def test_tokens_cost_what_the_model_charges() -> None:
     guess = estimated("a" * 4000, "b" * 400, price_of("gpt-4"))
     assert guess.money == pytest.approx(0.036)
     assert guess.says.startswith("estimated:")
+
+
+def test_tokens_that_the_provider_had_cached_are_cheaper_where_it_says_so():
+    price = price_of("gpt-4o-mini")
+    plain, cached = Usage(1000, 0), Usage(1000, 0, cached_tokens=600)
+    assert price.cost(cached) == pytest.approx((400 * price.input_million + 600 * price.cached_million) / 1e6)
+    assert price.cost(cached) < price.cost(plain)
+    own = PriceOverride(input_million=20, output_million=40)
+    assert price_of("x", overrides={"x": own}).cost(cached) == price_of("x", overrides={"x": own}).cost(plain)
+    assert price.cost(Usage(10, 0, cached_tokens=99)) == pytest.approx(10 * price.cached_million / 1e6)
+
+
+@given(st.floats(0.01, 100), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_price_in_another_currency_costs_what_its_money_is_worth(rate, asked, answered, cached):
+    price, books = price_of("gpt-4o-mini"), Books("EUR", {"USD": rate})
+    usage = Usage(asked, answered, cached_tokens=cached)
+    there = books.price(price)
+    assert there.cost(usage) == pytest.approx(books.take(price.cost(usage), "USD"), rel=1e-12)
+    assert there.currency == "EUR"
+    assert f"1 USD = {rate:g} EUR" in there.source
+    assert books.price(there) == there
+
+
+def test_no_rate_is_ever_assumed():
+    with pytest.raises(AskError, match=r"amount in USD can't be booked in EUR: no rate is stated \(stated: GBP\)"):
+        Books("EUR", {"GBP": 1.17}).price(price_of("gpt-4"))
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

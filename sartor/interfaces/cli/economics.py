@@ -198,7 +198,7 @@ def _way(option: dict[str, Any], days: int) -> tuple[str, ...]:
         f"{_money(month['low'])} to {_money(month['high'])}",
         _money(option["making"]["value"]),
         "" if first else day + reach,
-        "" if first else "never" if volume is None else f"{volume:,.0f} a month",
+        "" if first else "never" if volume is None else f"{volume:,.0f} a month" if volume else "any volume",
     )
 
 
