@@ -74,6 +74,11 @@ class TrafficIndex(Queries):
             tables.empty(connection)
         return self.catch_up()
 
+    def files(self) -> set[str]:
+        """Names of the files that are indexed."""
+        with self.database.read() as connection:
+            return set(connection.execute(select(tables.progress.c.file)).scalars())
+
     def damage(self) -> int:
         """Bytes of the log that are damaged, as far as it is indexed."""
         with self.database.read() as connection:

@@ -239,6 +239,31 @@ class Queries:
             found: float | None = connection.execute(statement).scalar()
         return found
 
+    def young(self, tenant: str | None) -> Iterator[Exchange]:
+        """Exchanges that are still in segments, with their hops, in no order."""
+        statement = select(*_EXCHANGE).where(exchange.c.file.endswith(".log"), *_of(tenant)).order_by(exchange.c.id)
+        after = ""
+        while True:
+            with self.database.read() as connection:
+                rows = _whole(connection, connection.execute(statement.where(exchange.c.id > after).limit(1000)).all())
+            yield from rows
+            if len(rows) < 1000:
+                return
+            after = rows[-1].id
+
+    def all_feedback(self, tenant: str | None) -> list[Feedback]:
+        """All feedback, oldest first."""
+        statement = select(*_FEEDBACK).order_by(feedback.c.at, feedback.c.id)
+        if tenant is not None:
+            statement = statement.where(feedback.c.tenant == tenant)
+        with self.database.read() as connection:
+            return [_feedback(row) for row in connection.execute(statement)]
+
+    def feedback_count(self) -> int:
+        """How many feedbacks there are, of all tenants."""
+        with self.database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(feedback)).scalar_one())
+
     def expired(self, now: float) -> list[str]:
         """Files of the log that hold content past its days."""
         statement = select(exchange.c.file).where(exchange.c.expires > 0, exchange.c.expires <= now).distinct()

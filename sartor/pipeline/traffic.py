@@ -1,0 +1,359 @@
+"""The verbs of `sartor traffic`: look at what is captured, export it as rows, take outcomes in, erase people."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sartor.core.canonical import digest
+from sartor.core.errors import AskError, ConflictError, NotFoundError, SartorError
+from sartor.core.records import TaskRecord
+from sartor.core.task import FeedbackMetric
+from sartor.core.traffic import NANO, Exchange, Feedback
+from sartor.data import personal
+from sartor.data.tables import csv_rows, json_lines
+from sartor.feedback.reading import check, read
+from sartor.pipeline.access import audited
+from sartor.pipeline.workshop import Workshop
+from sartor.store.traffic import old
+from sartor.store.traffic.queries import Filters, Page
+from sartor.store.traffic.segment import segments
+from sartor.store.traffic.sql import Answer, ask
+
+FALSE, TRUE = ("false", "no", "0"), ("true", "yes", "1")
+"""How a CSV file says booleans."""
+
+
+def redact(text: str) -> str:
+    """A text in which each personal thing that has a form is replaced by its kind, as in `[EMAIL]`."""
+    return personal.redact(text, personal.find(text))
+
+
+def filters_of(*, since: str = "", until: str = "", **named: str) -> Filters:
+    """Filters from texts as people give them; '' is no filter.
+
+    Raises:
+        AskError: a time can't be read.
+    """
+    times = {name: moment(text, name) for name, text in (("since", since), ("until", until)) if text}
+    return Filters(**{name: text for name, text in named.items() if text}, **times)  # type: ignore[arg-type]
+
+
+def moment(text: str, name: str) -> float:
+    """Seconds since 1970 of `2026-11-25`, `2026-11-25T10:00` (UTC unless it says otherwise), or `7d`, `3h` ago.
+
+    Raises:
+        AskError: it is none of these.
+    """
+    ago = re.fullmatch(r"(\d{1,6})([mhd])", text)
+    if ago:
+        return time.time() - int(ago[1]) * {"m": 60, "h": 3600, "d": 86_400}[ago[2]]
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise AskError(
+            f"'{text[:40]}' is no time. Give a day (2026-11-25), a time (2026-11-25T10:00), or how long ago (7d, 3h).",
+            param=name,
+            code="bad_time",
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def page_of(shop: Workshop, tenant: str | None, filters: Filters, *, after: str, limit: int) -> Page:
+    """Exchanges, newest first."""
+    index = shop.store.traffic.index
+    index.catch_up()
+    return index.exchanges(tenant, filters, after=after, limit=limit)
+
+
+def exchange_body(found: Exchange) -> dict[str, Any]:
+    """An exchange as JSON, money in whole units beside the exact one."""
+    return asdict(found) | {"money": found.cost / NANO, "time": _iso(found.at)}
+
+
+def show(shop: Workshop, tenant: str | None, exchange: str) -> dict[str, Any]:
+    """One exchange with hops, feedback and what is kept of its content.
+
+    Raises:
+        NotFoundError: the tenant has no such exchange.
+    """
+    traffic = shop.store.traffic
+    traffic.index.catch_up()
+    found = traffic.index.exchange(tenant, exchange)
+    if found is None:
+        raise NotFoundError(
+            f"There is no exchange '{exchange[:128]}'. 'sartor traffic list' shows the newest.",
+            code="exchange_not_found",
+            param="exchange",
+        )
+    kept = traffic.read(tenant, exchange)
+    return exchange_body(found) | {
+        "content": kept.state,
+        "request": _said(kept.content.asked, kept.state) if kept.content else None,
+        "response": _said(kept.content.answered, kept.state) if kept.content else None,
+        "feedback": [asdict(item) for item in traffic.index.feedback_of(tenant, exchange)],
+    }
+
+
+def _said(data: bytes, state: str) -> Any:
+    """JSON where it is that, else a text; a digest as hex."""
+    if state == "hashed":
+        return data.hex()
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+
+
+def query(shop: Workshop, tenant: str | None, sql: str, *, limit: int) -> Answer:
+    """One SELECT over `exchanges`, `hops` and `feedback`."""
+    traffic = shop.store.traffic
+    traffic.index.catch_up()
+    return ask(traffic.index, traffic.folder, tenant, sql, limit=limit)
+
+
+@dataclass
+class Exported:
+    """What was written, and what could not be, by why."""
+
+    path: str
+    rows: int = 0
+    without_content: int = 0
+    erased: int = 0
+
+
+def export(shop: Workshop, tenant: str | None, target: Path, filters: Filters) -> Exported:
+    """Write exchanges with their content to a file: `.jsonl` as the source `chat_logs` reads it, or `.parquet`.
+
+    Exchanges whose content was not kept, or whose person was erased, are counted and left out.
+
+    Raises:
+        AskError: the file is there already, or its name ends otherwise.
+    """
+    if target.exists():
+        raise AskError(f"{target} is there already. Name another file.", param="target", code="target_exists")
+    if target.suffix not in (".jsonl", ".parquet"):
+        raise AskError(f"{target}: name a file that ends in .jsonl or .parquet.", param="target", code="bad_target")
+    done = Exported(str(target))
+    rows = _export_rows(shop, tenant, filters, done)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        if target.suffix == ".jsonl":
+            with part.open("wb") as out:
+                out.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        else:
+            _write_parquet(part, rows)
+        part.rename(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return done
+
+
+def _export_rows(shop: Workshop, tenant: str | None, filters: Filters, done: Exported) -> Iterator[dict[str, Any]]:
+    traffic = shop.store.traffic
+    traffic.index.catch_up()
+    after = ""
+    while True:
+        page = traffic.index.exchanges(tenant, filters, after=after, limit=500)
+        for found in page.rows:
+            kept = traffic.read(tenant, found.id)
+            if kept.content is None or kept.state != "kept":
+                done.erased += kept.state == "erased"
+                done.without_content += kept.state != "erased"
+                continue
+            done.rows += 1
+            told = {f.metric: f.value for f in traffic.index.feedback_of(tenant, found.id)}
+            yield _export_row(found, _said(kept.content.asked, ""), _said(kept.content.answered, ""), told)
+        after = page.after
+        if not after:
+            return
+
+
+def _export_row(found: Exchange, request: Any, response: Any, told: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {
+        "id": found.id,
+        "time": _iso(found.at),
+        "tenant": found.tenant,
+        "route": found.route,
+        "task": found.task,
+        "version": found.version,
+        "decision": found.decision,
+        "answer": found.label,
+        "confidence": found.confidence,
+        "arm": found.arm,
+        "money": found.cost / NANO,
+        "status": found.status,
+        "demonstration": told.get("demonstration"),
+    }
+    return plain | {"feedback": dict(told), "request": request, "response": response}
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = ("id", "time", "tenant", "route", "task", "version", "decision", "answer", "arm", "demonstration")
+    schema = pa.schema(
+        [(name, pa.string()) for name in (*texts, "feedback", "request", "response")]
+        + [("confidence", pa.float64()), ("money", pa.float64()), ("status", pa.int64())]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as out:
+        batch = []
+        for row in rows:
+            batch.append(row | {name: orjson.dumps(row[name]).decode() for name in ("feedback", "request", "response")})
+            if len(batch) == 1000:
+                out.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        out.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file of outcomes brought."""
+
+    rows: int
+    new: int
+    joined: int
+    """How many of them have an exchange that is known."""
+
+
+def import_feedback(shop: Workshop, tenant: str, path: Path) -> Imported:
+    """Take outcomes from a CSV or JSON lines file, each as `POST /v1/feedback` takes it: all of them, or none.
+
+    A row without an `id` gets one that its words give, so that the same file again brings nothing new.
+
+    Raises:
+        AskError: a row is wrong; its line is named.
+        ConflictError: feedback of a row's id is there and says something else.
+    """
+    traffic = shop.store.traffic
+    metrics = declared_metrics(shop)
+    traffic.index.catch_up()
+    found: dict[str, Feedback] = {}
+    rows = 0
+    for number, row in _outcomes(path, metrics):
+        rows += 1
+        with _line(path, number):
+            said = read(
+                row,
+                tenant=tenant,
+                key="",
+                at=time.time(),
+                new_id=lambda row=row: f"fb-{digest(row)[:24]}",  # type: ignore[misc]
+                mark=traffic.mark,
+            )
+            check(said.metric, said.value, metrics, ())
+            _unlike(said, found.get(said.id) or traffic.index.feedback(tenant, said.id))
+        found[said.id] = said
+    new = [said for said in found.values() if traffic.index.feedback(tenant, said.id) is None]
+    log = traffic.log("import")
+    try:
+        for said in new:
+            log.append_feedback(said, sync=False)
+        log.flush()
+    finally:
+        log.close()
+    traffic.index.catch_up()
+    joined = sum(
+        traffic.index.exchange(tenant, said.exchange) is not None
+        if said.exchange
+        else bool(traffic.index.by_business(tenant, said.business, limit=1))
+        for said in found.values()
+    )
+    return Imported(rows, len(new), joined)
+
+
+def _unlike(said: Feedback, before: Feedback | None) -> None:
+    if before is not None and (before.metric, before.value, before.exchange, before.business) != (
+        said.metric,
+        said.value,
+        said.exchange,
+        said.business,
+    ):
+        raise ConflictError(
+            f"Feedback '{said.id}' is there already and says something else. Give this one an id of its own.",
+            param="id",
+            code="feedback_conflict",
+        )
+
+
+def _outcomes(path: Path, metrics: Mapping[str, FeedbackMetric]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, row); the cells of a CSV file are texts, so they are read as their metric's type says."""
+    if path.suffix != ".csv":
+        yield from json_lines(path)
+        return
+    for number, row in enumerate(csv_rows(path), start=2):
+        filled: dict[str, Any] = {name: cell for name, cell in row.items() if cell != ""}
+        metric = str(filled.get("metric", filled.get("metric_name", "")))
+        kind = "boolean" if metric == "correct" else metrics[metric].type if metric in metrics else "text"
+        if "value" in filled:
+            filled["value"] = _cell(str(filled["value"]), kind)
+        yield number, filled
+
+
+def _cell(text: str, kind: str) -> Any:
+    low = text.strip().lower()
+    if kind == "boolean" and low in FALSE + TRUE:
+        return low in TRUE
+    if kind == "number":
+        with suppress(ValueError):
+            return float(low)
+    return text
+
+
+@contextmanager
+def _line(path: Path, number: int) -> Iterator[None]:
+    try:
+        yield
+    except SartorError as error:
+        error.message = f"{path}, line {number}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def declared_metrics(shop: Workshop) -> dict[str, FeedbackMetric]:
+    """What the tasks of the store declare, by name; of each task its newest contract counts."""
+    found: dict[str, FeedbackMetric] = {}
+    seen: set[str] = set()
+    for record in shop.store.ledger.find(TaskRecord, limit=10_000):
+        if record.name in seen:
+            continue
+        seen.add(record.name)
+        for name, spec in record.contract.get("feedback", {}).items():
+            found.setdefault(name, FeedbackMetric.model_validate(spec))
+    return found
+
+
+def erase(shop: Workshop, tenant: str, subject: str) -> int:
+    """Erase a person; returns how many keys were destroyed. Who asked is written down, not whom they named."""
+    with audited(shop, "traffic.erase", f"{tenant}: {shop.store.traffic.mark(subject)}"):
+        return shop.store.traffic.erase(tenant, subject)
+
+
+def status(shop: Workshop) -> dict[str, Any]:
+    """What there is: counts, files, bytes, damage."""
+    traffic = shop.store.traffic
+    added = traffic.index.catch_up()
+    (totals,) = traffic.index.totals(None)
+    young = segments(traffic.folder / "log")
+    aged = old.files(traffic.folder / "old")
+    return {
+        "exchanges": totals["count"],
+        "money": totals["cost"] / NANO,
+        "feedback": traffic.index.feedback_count(),
+        "segments": len(young),
+        "old_files": len(aged),
+        "bytes": sum(path.stat().st_size for path in (*young, *aged)),
+        "newly_indexed": added,
+        "damaged_bytes": traffic.index.damage(),
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
