@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import AskError
 from sartor.core.records import Decision
 from sartor.core.route import Route
 from sartor.core.rows import Hierarchy
@@ -192,14 +191,7 @@ def _settings(route: Route, task: Task | None, terms: Terms | None, columns: Out
         base = Settings.of(task.gate, terms, serving=_dearest(columns))
     else:
         base = Settings(limits=(0.0, max(1.0, serving)))
-    try:
-        return replace(base, **route.canary.judge)
-    except TypeError as error:
-        known = ", ".join(sorted(asdict(base)))
-        raise AskError(
-            f"The canary of '{route.name}' has settings that its judge does not know ({error}). Known: {known}.",
-            param="canary.judge",
-        ) from error
+    return replace(base, **route.canary.judge)
 
 
 def _dearest(columns: Outcomes) -> float:

@@ -69,6 +69,18 @@ def read_target(text: str) -> Target:
     return loaded
 
 
+def read_mapping(text: str) -> dict[str, Any]:
+    """Settings as typed on a command line, as inline YAML.
+
+    Raises:
+        AskError: they are no mapping.
+    """
+    loaded = load_yaml(text, "the settings")
+    if not isinstance(loaded, dict):
+        raise AskError(f"'{text}' are no settings: write them as {{name: value, …}}.", code="bad_settings")
+    return loaded
+
+
 def apply(shop: Workshop, wanted: GatewayFile, why: str, *, dry_run: bool = False) -> Applied:
     """Declare what differs from what stands; upstreams first, since routes name them."""
     stand = {str(spec["name"]): Upstream.model_validate(_plain(spec)) for spec in list_upstreams(shop)}

@@ -12,6 +12,7 @@ from typing import Any
 
 from sartor.core.errors import AskError, RefusedError, unknown
 from sartor.core.task import InputSpec
+from sartor.data.personal import PATTERNS
 from sartor.gateway.learn_input import Lesson, learn_input
 from sartor.gateway.unpack import check_input
 from sartor.pipeline.task_file import load_yaml, parse_task, read_task
@@ -20,6 +21,7 @@ from sartor.store.traffic.queries import Filters
 
 MOST = 10_000
 """Captured exchanges that are read, the newest."""
+KINDS = sorted({pattern.kind for pattern in PATTERNS})
 INSIDE = ("request", "body", "asked")
 """Fields of an exported exchange that hold the request."""
 
@@ -100,6 +102,22 @@ def learn(
             code="other_columns",
         )
     return learn_input(chats, columns=spec.columns, coverage=coverage)
+
+
+def refuse_redacted(lesson: Lesson) -> None:
+    """Refuse a prompt with something in its fixed text that the capture replaced: real requests would not fit it.
+
+    Raises:
+        RefusedError: it has; says what.
+    """
+    for message in lesson.best.declared():
+        for kind in KINDS:
+            if f"[{kind.upper()}]" in message["content"]:
+                raise RefusedError(
+                    f"The prompt itself holds [{kind.upper()}], which the capture put in the place of something. Infer "
+                    "it from a file of requests as the application sends them.",
+                    code="redacted_prompt",
+                )
 
 
 def input_block(lesson: Lesson, before: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Declare what the gateway answers to. Running servers follow within a second."""
 
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sartor.core.errors import AskError, unknown
@@ -9,6 +9,7 @@ from sartor.core.predict import Prediction, Predictor, Request, one_chunk
 from sartor.core.records import RouteRecord
 from sartor.core.route import Route, Target
 from sartor.core.task import Task
+from sartor.evaluation.gates.canary import Settings as CanarySettings
 from sartor.gateway.policy import Tools, build
 from sartor.pipeline.declared import ROUTE, UPSTREAM, move, names, standing, targets
 from sartor.pipeline.serve import contract_of
@@ -39,6 +40,10 @@ def check_route(shop: Workshop, spec: Route) -> None:
     known = targets(shop)
     for target in (spec.whole(), *([spec.unmatched] if spec.unmatched else [])):
         build(target, _checking(spec.name, task, known))
+    known_settings = {field.name for field in fields(CanarySettings)} - {"limits"}
+    for name in spec.canary.judge if spec.canary else ():
+        if name not in known_settings:
+            raise unknown("setting of a canary's judge", name, known_settings, param="canary.judge")
 
 
 def list_routes(shop: Workshop) -> list[dict[str, Any]]:

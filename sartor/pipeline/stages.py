@@ -26,10 +26,16 @@ def stage_canary(
     *,
     share: float = 0.1,
     promote: bool = True,
-    settings: dict[str, Any] | None = None,
+    guards: dict[str, Any] | None = None,
+    judge: dict[str, Any] | None = None,
     why: str = "",
 ) -> dict[str, Any]:
     """Let a target answer a share of the route's traffic; without one, the target that is in its shadow.
+
+    Args:
+        promote: whether a verdict to promote moves the route by itself.
+        guards: settings of the guards in the servers, which act within seconds.
+        judge: settings of the statistics, beyond what the task's gate says.
 
     Raises:
         AskError: no target was named and none is in the shadow.
@@ -38,7 +44,8 @@ def stage_canary(
     wanted = target if target is not None else (route.shadow.beside if route.shadow else None)
     if wanted is None:
         raise AskError(f"Name what '{name}' should try: nothing stands in its shadow.", param="target")
-    stage = CanaryStage(to=wanted, share=share, promote=promote, settings=settings or {})
+    settings = {"guards": guards} if guards else {}
+    stage = CanaryStage(to=wanted, share=share, promote=promote, settings=settings, judge=judge or {})
     return _stage(shop, "canary", route.model_copy(update={"canary": stage, "shadow": None}), why)
 
 

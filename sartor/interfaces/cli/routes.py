@@ -110,13 +110,16 @@ def canary(
     name: Name,
     target: Annotated[str, typer.Argument(help="Default: what stands in the shadow.", show_default=False)] = "",
     share: Annotated[float, typer.Option(min=0.0001, max=0.9999, help="Share of the traffic that it answers.")] = 0.1,
+    judge: Annotated[
+        str, typer.Option(help="Settings of the statistics, e.g. '{min_units: 300, mature: 86400}'.")
+    ] = "",
     by_hand: Annotated[bool, typer.Option("--by-hand", help="Do not promote by itself; harm stops it anyway.")] = False,
     verdict: Annotated[bool, typer.Option("--verdict", help="Only say how the canary stands now.")] = False,
     why: Why = "",
 ) -> None:
     """Let a target answer a share of the route's traffic, until statistics stop or promote it."""
     from sartor.pipeline.canary import look
-    from sartor.pipeline.gateway_file import read_target
+    from sartor.pipeline.gateway_file import read_mapping, read_target
     from sartor.pipeline.stages import stage_canary
 
     with workshop() as shop:
@@ -126,7 +129,8 @@ def canary(
             emit(found, lambda: table(f"{name}: {found['verdict']}", ["check", "outcome", "says"], rows))
             return
         wanted = read_target(target) if target else None
-        _one(stage_canary(shop, name, wanted, share=share, promote=not by_hand, why=why))
+        settings = read_mapping(judge) if judge else {}
+        _one(stage_canary(shop, name, wanted, share=share, promote=not by_hand, judge=settings, why=why))
 
 
 @app.command()
