@@ -295,7 +295,7 @@ def _words(deployments: int, behind: bool) -> str:  # noqa: FBT001
 
 def _say_left(config: Mapping[str, Any], router: Mapping[str, Any], found: Imported) -> None:
     notes = {
-        "general_settings": "keys, tenants and the database have commands of their own (sartor keys --help)",
+        "general_settings": "keys, tenants and the database have commands of their own (sartor key --help)",
         "environment_variables": "set them for the server's process",
         "routing_strategy": "requests are split by weight, and one user stays on one side",
     }

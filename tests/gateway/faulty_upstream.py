@@ -8,9 +8,10 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,6 +214,15 @@ async def huge_headers(talk: Talk) -> None:
     await talk.send(b"HTTP/1.1 200 OK\r\n", b"x-much: " + b"y" * 200_000, b"\r\n\r\n")
 
 
+async def flood(talk: Talk) -> None:
+    """Much more than anybody needs, as fast as it is taken."""
+    await talk.begin()
+    piece = event({"content": "x" * 4000})
+    for _ in range(4000):
+        await talk.chunk(piece)
+    talk.keep = False
+
+
 async def duplicates(talk: Talk) -> None:
     await talk.events([one for one in good_events()[:-1] for _ in range(2)] + [DONE, DONE])
 
@@ -376,3 +386,75 @@ def refusing_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def in_thread() -> Iterator[Faulty]:
+    """The same in a thread of its own, for those who have no loop."""
+    found: list[Faulty] = []
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    started = threading.Event()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        async with faulty() as server:
+            found.append(server)
+            loops.append((asyncio.get_running_loop(), stop))
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield found[0]
+    finally:
+        loop, stop = loops[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+
+
+WHOLE = {
+    "hang": (504, "upstream_timeout", "no answer began"),
+    "slow-headers": (504, "upstream_timeout", "no answer began"),
+    "drip": (504, "upstream_timeout", "not whole in time"),
+    "stall": (504, "upstream_timeout", "nothing more came"),
+    "cut": (502, "upstream_closed", "in the middle"),
+    "early-reset": (502, "upstream_closed", "before it answered"),
+    "early-close": (502, "upstream_closed", "before it answered"),
+    "bad-json": (502, "upstream_unreadable", "no completion"),
+    "wrong-shape": (502, "upstream_unreadable", "no completion"),
+    "html": (502, "upstream_unreadable", "text/html"),
+    "html-502": (502, "upstream_error", "502"),
+    "wrong-type": (502, "upstream_unreadable", "text/event-stream"),
+    "huge-headers": (502, "upstream_too_large", "headers"),
+    "redirect": (502, "upstream_unreadable", "not followed"),
+    "no-http": (502, "upstream_malformed", "no HTTP"),
+    "400": (400, "context_length_exceeded", "said with 400"),
+    "401": (502, "upstream_key_refused", "refused our key"),
+    "403": (502, "upstream_key_refused", "refused our key"),
+    "404": (404, "model_not_found", "said with 404"),
+    "422": (422, "upstream_error", "said with 422"),
+    "429": (429, "rate_limit_exceeded", "said with 429"),
+    "429-long": (429, "upstream_error", "said with 429"),
+    "500": (502, "upstream_error", "said with 500"),
+    "502": (502, "upstream_error", "said with 502"),
+    "503": (503, "upstream_error", "said with 503"),
+    "echo-key": (400, "bad_thing", "Bearer [key]"),
+}
+"""Way -> status, code, and words of the error."""
+
+STREAM = {way: said for way, said in WHOLE.items() if not way.endswith(("drip", "json", "shape", "type", "html"))} | {
+    "drip": (504, "upstream_timeout", "not whole in time"),
+    "bad-json": (502, "upstream_unreadable", "no event"),
+    "wrong-shape": (502, "upstream_unreadable", "no event"),
+    "wrong-type": (502, "upstream_unreadable", "application/json"),
+    "html": (502, "upstream_unreadable", "text/html"),
+    "reset": (502, "upstream_closed", "in the middle"),
+    "no-finish": (502, "upstream_closed", "before the answer was whole"),
+    "huge-chunk": (502, "upstream_unreadable", "more than"),
+    "error-event": (502, "upstream_error", "out of memory"),
+}
+
+CUT = {"cut", "stall", "reset", "no-finish", "error-event", "bad-json", "huge-chunk"}
+"""Ways after whose beginning something has arrived."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from faulty_upstream import DONE, Faulty, faulty, refusing_port
+from faulty_upstream import CUT, DONE, STREAM, WHOLE, Faulty, faulty, refusing_port
 
 from sartor.core.errors import BusyError, SartorError, UpstreamError
 from sartor.core.predict import Chunk, Prediction, Request, Usage
@@ -49,52 +49,6 @@ def with_server(test: Callable[[Faulty], Awaitable[None]]) -> None:
             await test(server)
 
     uvloop.run(main())
-
-
-WHOLE = {
-    "hang": (504, "upstream_timeout", "no answer began"),
-    "slow-headers": (504, "upstream_timeout", "no answer began"),
-    "drip": (504, "upstream_timeout", "not whole in time"),
-    "stall": (504, "upstream_timeout", "nothing more came"),
-    "cut": (502, "upstream_closed", "in the middle"),
-    "early-reset": (502, "upstream_closed", "before it answered"),
-    "early-close": (502, "upstream_closed", "before it answered"),
-    "bad-json": (502, "upstream_unreadable", "no completion"),
-    "wrong-shape": (502, "upstream_unreadable", "no completion"),
-    "html": (502, "upstream_unreadable", "text/html"),
-    "html-502": (502, "upstream_error", "502"),
-    "wrong-type": (502, "upstream_unreadable", "text/event-stream"),
-    "huge-headers": (502, "upstream_too_large", "headers"),
-    "redirect": (502, "upstream_unreadable", "not followed"),
-    "no-http": (502, "upstream_malformed", "no HTTP"),
-    "400": (400, "context_length_exceeded", "said with 400"),
-    "401": (502, "upstream_key_refused", "refused our key"),
-    "403": (502, "upstream_key_refused", "refused our key"),
-    "404": (404, "model_not_found", "said with 404"),
-    "422": (422, "upstream_error", "said with 422"),
-    "429": (429, "rate_limit_exceeded", "said with 429"),
-    "429-long": (429, "upstream_error", "said with 429"),
-    "500": (502, "upstream_error", "said with 500"),
-    "502": (502, "upstream_error", "said with 502"),
-    "503": (503, "upstream_error", "said with 503"),
-    "echo-key": (400, "bad_thing", "Bearer [key]"),
-}
-"""Way -> status, code, and words of the error."""
-
-STREAM = {way: said for way, said in WHOLE.items() if not way.endswith(("drip", "json", "shape", "type", "html"))} | {
-    "drip": (504, "upstream_timeout", "not whole in time"),
-    "bad-json": (502, "upstream_unreadable", "no event"),
-    "wrong-shape": (502, "upstream_unreadable", "no event"),
-    "wrong-type": (502, "upstream_unreadable", "application/json"),
-    "html": (502, "upstream_unreadable", "text/html"),
-    "reset": (502, "upstream_closed", "in the middle"),
-    "no-finish": (502, "upstream_closed", "before the answer was whole"),
-    "huge-chunk": (502, "upstream_unreadable", "more than"),
-    "error-event": (502, "upstream_error", "out of memory"),
-}
-
-CUT = {"cut", "stall", "reset", "no-finish", "error-event", "bad-json", "huge-chunk"}
-"""Ways after whose beginning something has arrived."""
 
 
 def everything_in(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from sartor.core.route import Timing
 
 HEADER_BYTES = 64 * 1024
 ANSWER_BYTES = 64 * 1024 * 1024
-HELD_BYTES = 256 * 1024
+HELD_BYTES = 64 * 1024
 """Of a stream that nobody takes; then the connection is not read any more."""
 TAIL_SECONDS = 1.0
 """How long the end of an answer is waited for after its last word, so that the connection can be kept."""
