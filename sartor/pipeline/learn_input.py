@@ -7,6 +7,7 @@ too; what can't be put in without harm is not put in.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def chats_of(shop: Workshop, route: str) -> list[Mapping[str, Any]]:
         seen += len(page.rows)
         for row in page.rows:
             kept = traffic.read(None, row.id) if row.endpoint in ("chat", "completions") else None
-            if kept is not None and kept.state == "kept" and kept.content is not None:
+            if kept is None or kept.state != "kept" or kept.content is None:
+                continue
+            with suppress(ValueError, AskError):  # requests that were refused were captured too
                 chats.append(_chat(json.loads(kept.content.asked), row.id))
         after = page.after
         if not after:

@@ -43,13 +43,16 @@ def learn_input(
     if write and task is None:
         raise AskError("--write needs the task file: name it with --task.", code="no_task", param="task")
     spec = read_task(task).input if task else None
-    if Path(source).is_file():
+    from_file = Path(source).is_file()
+    if from_file:
         chats = learning.chats_in(Path(source))
     else:
         with workshop(read_only=True) as shop:
             chats = learning.chats_of(shop, source)
     names = [name.strip() for name in columns.split(",") if name.strip()]
     lesson = learning.learn(chats, spec=spec, columns=names, coverage=coverage)
+    if not from_file:
+        learning.refuse_redacted(lesson)
     block = learning.input_block(lesson)
     written = learning.write_block(task, lesson) if write and task else learning.block_text(block)
     emit(_body(lesson, block, task if write else None), lambda: _show(lesson, written, task if write else None))
