@@ -154,6 +154,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _get("/routes/{name}", "view", "routes:show_route"),
     _delete("/routes/{name}", "operate", "routes:remove_route", Why),
     _post("/routes/{name}/shadow", "approve", "stages:stage_shadow", Shadow),
+    _get("/routes/{name}/canary", "view", "canary:look"),
     _post("/routes/{name}/canary", "approve", "stages:stage_canary", Canary),
     _post("/routes/{name}/live", "approve", "stages:stage_live", Live),
     _post("/routes/{name}/stop", "approve", "stages:stop_stage", Why),
