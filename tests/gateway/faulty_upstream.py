@@ -327,6 +327,8 @@ class Faulty:
     scheme: str
     asked: Counter[str] = field(default_factory=Counter)
     """Way -> requests."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """Way -> requests that were answered to the end."""
     connections: int = 0
     open_now: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -351,6 +353,7 @@ class Faulty:
                 talk = Talk(reader, writer, head, body, self.asked[way])
                 self.asked[way] += 1
                 await WAYS[way](talk)
+                self.ended[way] += 1
                 keep = talk.keep
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
