@@ -110,8 +110,12 @@ class Days:
                 cell.output_tokens += hop.output_tokens
                 cell.prompts[hop.input_tokens] += 1
 
-    def seen(self) -> Seen:
+    def seen(self, until: float = 0.0) -> Seen:
         """The history of whole days.
+
+        Args:
+            until: seconds since 1970 up to which traffic was looked at; the day of the last request is whole if that
+                is after it.
 
         Raises:
             AskError: there is no traffic.
@@ -122,7 +126,7 @@ class Days:
                 "or widen --since.",
                 code="no_traffic",
             )
-        days, scale, note = self._whole_days()
+        days, scale, note = self._whole_days(until)
         routes = self._routes()
         grid = [[self._cell(day, route, routes) for route in routes] for day in days]
         requests, cost = (np.array([[getattr(c, n) for c in row] for row in grid], float) for n in ("requests", "cost"))
@@ -132,16 +136,15 @@ class Days:
             return Seen(routes, now, None, (), note)
         return Seen(routes, now, _giant(grid, recent, now), tuple(_prompt(cell) for cell in recent), note)
 
-    def _whole_days(self) -> tuple[list[int], float, str]:
+    def _whole_days(self, until: float) -> tuple[list[int], float, str]:
         """Days to go by, what their figures are to be multiplied with, and both in words.
 
         The first and the last day are not whole; they are left out as soon as there are others.
         """
         first, last = int(self.first // DAY), int(self.last // DAY)
-        if last - first >= 2:
-            whole = list(range(first + 1, last))
-            if self.first % DAY < DAY / 24:
-                whole.insert(0, first)
+        begun, ended = self.first % DAY < DAY / 24, until >= (last + 1) * DAY
+        whole = list(range(first if begun else first + 1, last + 1 if ended else last))
+        if whole:
             return whole, 1.0, f"{len(whole)} whole days"
         span = max(self.last - self.first, DAY / 24)
         days = list(range(first, last + 1))

@@ -52,7 +52,7 @@ class Booking:
     """Money an hour: of a person, or of all of a machine."""
     start: str = ""
     """ISO 8601 day or time from which on a machine costs; or on which the other things happened."""
-    end: str = ""
+    until: str = ""
     """First moment at which a machine costs no more; '' it goes on."""
     currency: str = ""
     """'' that of the books."""
@@ -68,7 +68,7 @@ def book(shop: Workshop, booking: Booking) -> Run:
     if booking.what not in WHATS:
         raise unknown("thing to book", booking.what, WHATS, param="what")
     money = books_of(shop).take(_amount(booking), booking.currency or shop.currency)
-    start, end = _moment(booking.start) if booking.start else now(), _moment(booking.end) if booking.end else ""
+    start, end = _moment(booking.start) if booking.start else now(), _moment(booking.until) if booking.until else ""
     if end and end <= start:
         raise AskError(f"'until' ({end}) must come after 'from' ({start}).", param="until", code="bad_booking")
     params = {"money": nanos(money), "from": start, "until": end, "note": booking.note, "minutes": booking.minutes}

@@ -35,6 +35,8 @@ LOCAL, CPU = Range(0.5, 0.8, 0.95), Range(0.002, 0.01, 0.04)
 class Assumed:
     """What the traffic does not show. Times in seconds, money in the books' currency."""
 
+    volume: float = 0.0
+    """Requests a month, where it will be another number than the traffic's; 0: as it goes on."""
     cheaper: str = "gpt-4o-mini"
     """Hosted model that would get today's prompt."""
     prompt_share: float = 0.5
@@ -107,16 +109,15 @@ def forecast(
     *,
     giant: str = "",
     since: float = 0.0,
-    volume: float = 0.0,
     days: int = 90,
     assumed: Assumed = Assumed(),
     traffic: Traffic | None = None,
+    now: float | None = None,
 ) -> Forecast:
     """Forecast a task or route, and keep the forecast.
 
     Args:
         giant: upstream that the others pay back against; '' on each route the dearest that was asked.
-        volume: requests a month, where it will be another one than the traffic's; 0: as it goes on.
 
     Raises:
         NotFoundError: a model has no price.
@@ -124,15 +125,16 @@ def forecast(
     """
     traffic = traffic or _traffic_of(shop, name, since)
     giants = Giant((d for d in traffic.exchanges() if name in (d.task, d.route)), named=giant)
-    seen = Days(giants.names(), (d for d in traffic.exchanges() if name in (d.task, d.route))).seen()
+    whole = Days(giants.names(), (d for d in traffic.exchanges() if name in (d.task, d.route)))
+    seen = whole.seen(datetime.now(UTC).timestamp() if now is None else now)
     start = seen.now.first + seen.now.days
-    now = _at_volume(carry_forward(seen.now, days), volume)
+    paths = _at_volume(carry_forward(seen.now, days), assumed.volume)
     ways = [Option(NOW, "as it is answered now", hosted=[1.0] * len(seen.routes))]
-    found = outlook(now, ways, confidence=CONFIDENCE)
+    found = outlook(paths, ways, confidence=CONFIDENCE)
     if seen.giant is not None:
         options = _options(shop, name, seen, giants, assumed)
-        found += outlook(_at_volume(carry_forward(seen.giant, days), volume), options, confidence=CONFIDENCE)
-    facts = _facts(shop, seen, now, found, giants, assumed) | {"start": _iso(start), "days": days, "volume": volume}
+        found += outlook(_at_volume(carry_forward(seen.giant, days), assumed.volume), options, confidence=CONFIDENCE)
+    facts = _facts(shop, seen, paths, found, giants, assumed) | {"start": _iso(start), "days": days}
     metrics = {f"month:{o.option.name}": _metric(o, seen.now.days) for o in found}
     title = f"forecast of {name} from {_iso(start)}"
     report = Report(purpose="forecast", subject=name, title=title, task=name, metrics=metrics, facts=facts)
@@ -246,9 +248,9 @@ def _ms_per_row(recipe: str) -> float:
 
 
 def _facts(
-    shop: Workshop, seen: Seen, now: Paths, found: Sequence[Outlook], giants: Giant, assumed: Assumed
+    shop: Workshop, seen: Seen, paths: Paths, found: Sequence[Outlook], giants: Giant, assumed: Assumed
 ) -> dict[str, Any]:
-    month = now.point_requests[:MONTH]
+    month = paths.point_requests[:MONTH]
     return {
         "currency": shop.currency,
         "confidence": CONFIDENCE,
@@ -258,8 +260,8 @@ def _facts(
             {
                 "route": route,
                 "requests_a_month": float(month[:, i].sum()) * MONTH / len(month),
-                "growth_a_day": float(now.growth[i]),
-                "cost_drift_a_day": float(now.drift[i]),
+                "growth_a_day": float(paths.growth[i]),
+                "cost_drift_a_day": float(paths.drift[i]),
                 **({"prompt": asdict(seen.prompts[i])} if seen.prompts else {}),
             }
             for i, route in enumerate(seen.routes)

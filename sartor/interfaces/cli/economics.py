@@ -164,10 +164,10 @@ def forecast(
     from sartor.pipeline.forecast import forecast as look
     from sartor.pipeline.forecast import read_assumed
 
-    assumed = read_assumed(assume or [])
+    assumed = read_assumed([*(assume or ()), f"volume={volume}"])
     with workshop() as shop:
         start = seconds(since) if since else 0.0
-        found = look(shop, name, giant=giant, since=start, volume=volume, days=days, assumed=assumed)
+        found = look(shop, name, giant=giant, since=start, days=days, assumed=assumed)
     if html:
         from sartor.pipeline.economics_page import forecast_page
 
