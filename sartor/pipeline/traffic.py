@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from sartor.core.canonical import digest
-from sartor.core.errors import AskError, ConflictError, NotFoundError, SartorError
+from sartor.core.errors import AskError, ConflictError, NotFoundError, SartorError, unknown
 from sartor.core.records import TaskRecord
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import NANO, Exchange, Feedback
@@ -29,20 +29,40 @@ from sartor.store.traffic.sql import Answer, ask
 FALSE, TRUE = ("false", "no", "0"), ("true", "yes", "1")
 """How a CSV file says booleans."""
 
+_FILTERS = [item.name for item in fields(Filters) if item.name not in ("since", "until")]
+
 
 def redact(text: str) -> str:
     """A text in which each personal thing that has a form is replaced by its kind, as in `[EMAIL]`."""
     return personal.redact(text, personal.find(text))
 
 
-def filters_of(*, since: str = "", until: str = "", **named: str) -> Filters:
+def filters_of(where: Iterable[str], *, since: str = "", until: str = "", **named: str) -> Filters:
     """Filters from texts as people give them; '' is no filter.
 
+    Args:
+        where: NAME=VALUE, a name of `Filters`.
+
     Raises:
-        AskError: a time can't be read.
+        AskError: a time or a number can't be read, or there is no such field.
     """
+    given: dict[str, Any] = {name: text for name, text in named.items() if text}
+    for part in where:
+        name, _, value = part.partition("=")
+        if name not in _FILTERS:
+            raise unknown("field", name, _FILTERS, param="where")
+        given[name] = value
+    if "status" in given:
+        given["status"] = _status(given["status"])
     times = {name: moment(text, name) for name, text in (("since", since), ("until", until)) if text}
-    return Filters(**{name: text for name, text in named.items() if text}, **times)  # type: ignore[arg-type]
+    return Filters(**given, **times)
+
+
+def _status(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise AskError(f"'{text[:40]}' is no HTTP status. Give e.g. 502.", param="status", code="bad_status") from error
 
 
 def moment(text: str, name: str) -> float:
