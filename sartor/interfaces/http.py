@@ -169,6 +169,7 @@ async def control_plane(
     from sartor.gateway.auth import Keyring
     from sartor.gateway.wire.server import serve
     from sartor.interfaces.api.plane import ControlPlane
+    from sartor.pipeline.keeper import Keeper
     from sartor.store.keys import Keys
 
     loopback = plan.admin_host in LOOPBACK
@@ -177,13 +178,17 @@ async def control_plane(
     hosts = LOOPBACK if loopback else ("*",)
     plane = ControlPlane(shop, keyring, counted=counted, hosts=hosts)
     server = await serve(plane.handle, [admin.dup()])
-    watching = asyncio.create_task(keyring.watch())
+    watching, keeper = asyncio.create_task(keyring.watch()), Keeper(shop)
+    if not plan.read_only:
+        keeper.start()
     try:
         yield
     finally:
         watching.cancel()
         await server.drain(2.0)
         plane.close()
+        if not plan.read_only:
+            await asyncio.to_thread(keeper.stop)
 
 
 def stopping() -> asyncio.Event:

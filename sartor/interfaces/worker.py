@@ -73,6 +73,7 @@ async def answer(shop: Workshop, place: Place, stop: asyncio.Event, ready: Calla
 
     `ready` is called when the first request can be answered.
     """
+    from sartor.gateway.watching import open_breakers, shadows
     from sartor.gateway.wire.server import serve
     from sartor.pipeline.data_plane import open_station
     from sartor.serving.remote import RemoteEngine
@@ -89,6 +90,8 @@ async def answer(shop: Workshop, place: Place, stop: asyncio.Event, ready: Calla
     counters.watch("connections", lambda: server.connections)
     counters.watch("in_flight", lambda: server.in_flight)
     counters.watch("capture", station.recorder.counts)
+    counters.watch("shadow", lambda: shadows(station.routes.standing()))
+    counters.watch("breaker_open", lambda: open_breakers(station.routes.standing()))
     watch_process(counters)
     lateness = asyncio.create_task(watch_lag(counters))
     try:

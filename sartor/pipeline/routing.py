@@ -118,6 +118,10 @@ class RoutingTable:
 
     # Reading
 
+    def standing(self) -> list[Served]:
+        """Everything that answers now, whoever may ask for it."""
+        return [built.served for built in self._view.built.values()]
+
     def predictors(self) -> Iterator[tuple[str, Predictor]]:
         """Every policy, upstream and variant that stands behind a name, with the name; each once for each name."""
         view = self._view
