@@ -54,8 +54,8 @@ def filters_of(where: Iterable[str], *, since: str = "", until: str = "", **name
         given[name] = value
     if "status" in given:
         given["status"] = _status(given["status"])
-    times = {name: moment(text, name) for name, text in (("since", since), ("until", until)) if text}
-    return Filters(**given, **times)
+    given |= {name: moment(text, name) for name, text in (("since", since), ("until", until)) if text}
+    return Filters(**given)
 
 
 def _status(text: str) -> int:

@@ -42,12 +42,9 @@ def list_(
     bodies = [exchange_body(found) for found in page.rows]
 
     def people() -> None:
+        shown = ("time", "id", "route", "version", "decision", "status")
         columns = ["time", "exchange", "route", "answered by", "decision", "status#", "answer", "cost#", "ms#"]
-        rows = [
-            tuple(b[name] for name in ("time", "id", "route", "version", "decision", "status"))
-            + (b["label"] or "", f"{b['money']:.6f}", round(b["seconds"] * 1000, 1))
-            for b in bodies
-        ]
+        rows = [(*map(b.get, shown), b["label"] or "", f"{b['money']:.6f}", b["seconds"] * 1000) for b in bodies]
         table("", columns, rows)
         if page.after:
             say(f"More: --after '{page.after}'")
