@@ -231,8 +231,10 @@ class _Tests:
             return rows_needed(-values, confidence=1.0 - 2.0 * level, bound=-self.alpha)
         from scipy.special import ndtri
 
-        # One wrong row is added, so that a few lucky rows do not promise too much.
+        # One wrong row is added, so that a few lucky rows do not promise too much; but where that alone is too many,
+        # what was seen has to do.
         rate = (values.sum() + 1.0) / (len(values) + 1.0)
+        rate = rate if rate < self.alpha else float(values.mean())
         if rate >= self.alpha:
             return None
         spread = -ndtri(level) * math.sqrt(self.alpha * (1 - self.alpha)) + ndtri(POWER) * math.sqrt(rate * (1 - rate))

@@ -97,7 +97,7 @@ def see(shop: Workshop, name: str) -> Seen:
     _, pointer = standing(shop, name, ROUTE)
     since = datetime.fromisoformat(pointer.moved).timestamp()
     found = shop.store.traffic.index.outcomes(None, name, since=since, arms=ARMS)
-    task, terms = _terms(shop, route)
+    task, terms = terms_for(shop, route)
     columns = columns_of(found, task, terms, time.time())
     settings = _settings(route, task, terms, columns)
     return Seen(columns, settings, judge_canary(columns, settings))
@@ -169,7 +169,7 @@ def _delay(item: Outcome) -> float:
     return max(0.0, min(told) - item.at) if told else np.nan
 
 
-def _terms(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
+def terms_for(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
     """The value function of the route's task on the labels of its live variant."""
     if not route.task:
         return None, None

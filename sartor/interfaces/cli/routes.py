@@ -15,9 +15,6 @@ app = typer.Typer(
 upstreams = typer.Typer(name="upstream", help="Models of others that routes may ask.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the route.", show_default=False)]
-TargetText = Annotated[
-    str, typer.Argument(help="A name (triage@v7, gpt-4), or a policy: '{use: cascade, …}'.", show_default=False)
-]
 Why = Annotated[str, typer.Option(help="The reason, kept in the decision.")]
 
 
@@ -93,15 +90,22 @@ def remove(name: Name, why: Why) -> None:
 @app.command()
 def shadow(
     name: Name,
-    target: TargetText,
+    target: Annotated[
+        str, typer.Argument(help="A name, or a policy; left out: what its shadow is worth so far.", show_default=False)
+    ] = "",
     share: Annotated[float, typer.Option(min=0.0001, max=1, help="Share of the traffic that it sees.")] = 1.0,
     why: Why = "",
 ) -> None:
-    """Let a target see the route's traffic and answer nobody."""
+    """Let a target see the route's traffic and answer nobody; without a target, say what it is worth so far."""
     from sartor.pipeline.gateway_file import read_target
+    from sartor.pipeline.shadowing import shadow_worth
     from sartor.pipeline.stages import stage_shadow
 
     with workshop() as shop:
+        if not target:
+            found = shadow_worth(shop, name)
+            emit(found, lambda: say(found["says"]))
+            return
         _one(stage_shadow(shop, name, read_target(target), share=share, why=why))
 
 
