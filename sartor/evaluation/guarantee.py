@@ -222,24 +222,26 @@ class _Tests:
             low, high = (low, middle) if best_wealth(middle - values, 1.0 - middle) >= wanted else (middle, high)
         return high
 
-    def needed(self, keep: Bools, level: float) -> int | None:
-        """More rows that would let this threshold be certified, if its risk is what it now seems to be."""
+    def needed(self, keep: Bools, level: float, *, as_seen: bool = False) -> int | None:
+        """More rows that would let this threshold be certified, if its risk is what it now seems to be.
+
+        Args:
+            as_seen: take what was seen for the truth, where so few rows say nothing more careful.
+        """
         values = self.values(keep)
-        if len(values) < 2:
-            return None
         if not self.counts:
-            return rows_needed(-values, confidence=1.0 - 2.0 * level, bound=-self.alpha)
+            return rows_needed(-values, confidence=1.0 - 2.0 * level, bound=-self.alpha) if len(values) > 1 else None
         from scipy.special import ndtri
 
-        # One wrong row is added, so that a few lucky rows do not promise too much; but where that alone is too many,
-        # what was seen has to do.
-        rate = (values.sum() + 1.0) / (len(values) + 1.0)
-        rate = rate if rate < self.alpha else float(values.mean())
-        if rate >= self.alpha:
+        observed = float(values.mean()) if len(values) else 0.0
+        if observed >= self.alpha:
             return None
+        # One wrong row is added, so that a few lucky rows do not promise too much; but no more than halfway to alpha.
+        rate = min((values.sum() + 1.0) / (len(values) + 1.0), (observed + self.alpha) / 2.0)
         spread = -ndtri(level) * math.sqrt(self.alpha * (1 - self.alpha)) + ndtri(POWER) * math.sqrt(rate * (1 - rate))
-        kept_rows = max((spread / (self.alpha - rate)) ** 2, math.log(level) / math.log1p(-self.alpha))
-        return max(1, math.ceil(float(kept_rows) * len(keep) / len(values)) - len(keep))
+        kept_rows = max((float(spread) / (self.alpha - rate)) ** 2, math.log(level) / math.log1p(-self.alpha))
+        share = max(len(values), 1) / (len(keep) + 1)
+        return max(1, math.ceil(kept_rows / share) - len(keep))
 
 
 def _tests(confidence: Floats, wrong: Floats, giant_wrong: Floats | None, alpha: float, seed: int) -> _Tests:
@@ -251,9 +253,8 @@ def _tests(confidence: Floats, wrong: Floats, giant_wrong: Floats | None, alpha:
 
 
 def _refused(steps: Ladder, confidence: Floats, tests: _Tests, shared: dict[str, Any]) -> Certificate:
-    level = float(steps.budget.max()) * shared["delta"]
-    keeps = [confidence >= t for t in steps.thresholds[:: max(1, len(steps.thresholds) // 60)]]
-    more = [found for keep in keeps if (found := tests.needed(keep, level)) is not None]
+    starts = [(confidence >= t, b * shared["delta"]) for t, b in zip(steps.thresholds, steps.budget, strict=True) if b]
+    more = [found for keep, level in starts if (found := tests.needed(keep, level)) is not None]
     least = max(1, min(more)) if more else None
     cure = (
         f"About {least:,} more labelled rows like these would do."
