@@ -130,40 +130,38 @@ class DataPlane:
             return error_response(error, ident)
 
     def _find(self, request: Request) -> Address:
-        methods = self._methods(request.path)
-        found = methods.get("GET" if request.method == "HEAD" else request.method)
-        return found or Address(self._not_allowed, "anyone")
+        """What happens at an address; one name stands for HEAD and GET."""
+        path = request.path
+        method = "GET" if request.method == "HEAD" else request.method
+        found = self._table.get(f"{method} {path}")
+        return found or self._table.get(f"{method} {_pattern(path)}") or Address(self._unrouted, "anyone")
 
-    def _methods(self, path: str) -> dict[str, Address]:
-        methods = self._table.get(path)
-        if methods is None and path.startswith(NAMED) and path != NAMED and "/" not in path[len(NAMED) :]:
-            methods = self._table[NAMED + "{name}"]
-        if methods is None:
-            raise unknown("address", path[:200], self._table)
-        return methods
-
-    async def _not_allowed(self, _: Caller, request: Request) -> Response:
-        methods = self._methods(request.path)
-        allowed = ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
+    async def _unrouted(self, _: Caller, request: Request) -> Response:
+        """No such address, or not for this method."""
+        path = _pattern(request.path)
+        allowed = [method for method, known in (name.split(" ") for name in self._table) if known == path]
+        if not allowed:
+            raise unknown("address", request.path[:200], [name.split(" ")[1] for name in self._table])
+        told = ", ".join(sorted([*allowed, "HEAD"] if "GET" in allowed else allowed))
         response = error_response(
             MethodError(
-                f"'{request.path[:200]}' does not take {request.method}; it takes {allowed}.", code="method_not_allowed"
+                f"'{request.path[:200]}' does not take {request.method}; it takes {told}.", code="method_not_allowed"
             )
         )
-        response.headers.append((b"allow", allowed.encode()))
+        response.headers.append((b"allow", told.encode()))
         return response
 
-    async def chat(self, caller: Caller, request: Request) -> Response:
+    def chat(self, caller: Caller, request: Request) -> Awaitable[Response]:
         """`POST /v1/chat/completions`, as a stream or not."""
-        return await Asking(self._desk, caller, request, "chat").respond()
+        return Asking(self._desk, caller, request, "chat").respond()
 
-    async def completions(self, caller: Caller, request: Request) -> Response:
+    def completions(self, caller: Caller, request: Request) -> Awaitable[Response]:
         """`POST /v1/completions`, as a stream or not."""
-        return await Asking(self._desk, caller, request, "completions").respond()
+        return Asking(self._desk, caller, request, "completions").respond()
 
-    async def embeddings(self, caller: Caller, request: Request) -> Response:
+    def embeddings(self, caller: Caller, request: Request) -> Awaitable[Response]:
         """`POST /v1/embeddings`."""
-        return await Asking(self._desk, caller, request, "embeddings").respond()
+        return Asking(self._desk, caller, request, "embeddings").respond()
 
     async def feedback(self, caller: Caller, request: Request) -> Response:
         """`POST /v1/feedback`: what became of an exchange."""
@@ -210,18 +208,21 @@ class DataPlane:
         return b"x-request-id", f"req_{self._new_id()}".encode()
 
 
+def _pattern(path: str) -> str:
+    """The path as the table has it."""
+    named = path.startswith(NAMED) and path != NAMED and "/" not in path[len(NAMED) :]
+    return NAMED + "{name}" if named else path
+
+
 def declared(
     handlers: Mapping[str, Handler], permissions: Mapping[str, Permission] = PERMISSIONS
-) -> dict[str, dict[str, Address]]:
-    """Path -> method -> what happens there, if each has its permission in the table.
+) -> dict[str, Address]:
+    """Method and path -> what happens there, if each has its permission in the table.
 
     Raises:
         SartorError: one has none: nobody has said who may call it.
     """
-    table: dict[str, dict[str, Address]] = {}
-    for name, handler in handlers.items():
+    for name in handlers:
         if name not in permissions:
             raise SartorError(f"The address '{name}' has no permission declared in gateway.app.PERMISSIONS.")
-        method, _, path = name.partition(" ")
-        table.setdefault(path, {})[method] = Address(handler, permissions[name])
-    return table
+    return {name: Address(handler, permissions[name]) for name, handler in handlers.items()}

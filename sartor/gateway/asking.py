@@ -19,10 +19,11 @@ from sartor.core.errors import AskError, OverdueError, SartorError, UpstreamErro
 from sartor.core.predict import Prediction, Predictor
 from sartor.core.predict import Request as Asked
 from sartor.core.route import Capture
-from sartor.core.traffic import NANO, Content, Exchange
+from sartor.core.traffic import NANO, Content, Exchange, HopRow
 from sartor.gateway import booking, openai
 from sartor.gateway.answers import PLAIN, Form, form_of
 from sartor.gateway.bounds import Limits
+from sartor.gateway.deadlines import Deadlines
 from sartor.gateway.envelope import JSON, error_response
 from sartor.gateway.parts import Counters, Limiter, Recorder
 from sartor.gateway.routes import Routes, Served
@@ -53,6 +54,7 @@ class Desk:
     clock: Callable[[], float]
     new_id: Callable[[], str]
     expected: booking.Expected = field(default_factory=booking.Expected)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 class Asking:
@@ -114,11 +116,8 @@ class Asking:
         limits = self._desk.limits
         seconds = limits.relay_seconds if self.served and self.served.task is None else limits.answer_seconds
         try:
-            async with asyncio.timeout(seconds) as deadline:
-                return await answering
+            return await self._desk.deadlines.within(seconds, answering)
         except TimeoutError as error:
-            if not deadline.expired():
-                raise
             raise OverdueError(
                 f"'{self.model}' did not answer within {seconds:g} seconds. Try again later.", code="answer_timeout"
             ) from error
@@ -269,9 +268,12 @@ class Asking:
             status, code = GONE, "client_gone"
         return self.book(answered=answered, status=status, error=code, hops=hops)[1]
 
-    def _exchange(self, rows: list[Any], status: int, error: str) -> Exchange:
+    def _exchange(self, rows: list[HopRow], status: int, error: str) -> Exchange:
         served, answer, mark = self.served, self.answer, self._desk.recorder.mark
         now = self.tick()
+        asked = said = cost = 0
+        for row in rows:
+            asked, said, cost = asked + row.input_tokens, said + row.output_tokens, cost + row.cost
         same = served is not None and (answer is None or answer.served_by == served.variant)
         business = self._business()
         return Exchange(
@@ -293,9 +295,9 @@ class Asking:
             arm=answer.arm if answer else "",
             propensity=answer.propensity if answer else None,
             stream=self.stream,
-            input_tokens=sum(row.input_tokens for row in rows),
-            output_tokens=sum(row.output_tokens for row in rows),
-            cost=sum(row.cost for row in rows),
+            input_tokens=asked,
+            output_tokens=said,
+            cost=cost,
             seconds=now - self._begun,
             first_seconds=(self.first or now) - self._begun,
             subject=mark(self.user) if self.user else "",

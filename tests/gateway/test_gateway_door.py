@@ -111,9 +111,7 @@ def test_an_address_without_a_permission_is_not_built(name: str) -> None:
 def test_the_table_holds_exactly_the_addresses_of_the_data_plane(server: Server) -> None:
     plane = server.plane
     assert plane is not None
-    found = {
-        f"{method} {path}": a.permission for path, methods in plane._table.items() for method, a in methods.items()
-    }
+    found = {name: address.permission for name, address in plane._table.items()}
     assert found == dict(PERMISSIONS)
     described = {
         f"{method.upper()} {path}": operation["x-permission"]

@@ -13,6 +13,7 @@ from sartor.gateway.wire.http import Request
 
 ONCE = frozenset({b"host", b"authorization", b"content-length", b"content-type", b"expect", b"transfer-encoding"})
 """Headers of which a second one is refused."""
+VERSIONS = ("1.1", "1.0")
 
 
 class Inflow:
@@ -28,8 +29,8 @@ class Reader:
     """The requests of one connection, one after another."""
 
     __slots__ = (
-        "_continues", "_count", "_deliver", "_fed", "_head_done", "_head_size", "_headers", "_held", "_inflow",
-        "_limits", "_now", "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
+        "_continues", "_deliver", "_fed", "_head_done", "_headers", "_held", "_inflow", "_limits", "_lines", "_now",
+        "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
     )  # fmt: skip
 
     def __init__(
@@ -113,8 +114,9 @@ class Reader:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
+        self._lines: list[tuple[bytes, bytes]] = []
         self._head_done = self._over = False
-        self._size = self._count = self._head_size = self._fed = self._offered = 0
+        self._size = self._fed = self._offered = 0
 
     def _release(self) -> None:
         self._inflow.bytes -= self._held
@@ -133,40 +135,42 @@ class Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those after the body are not read."""
-        if self._head_done or self._parser is None:
-            return
-        self._count += 1
-        self._head_size += len(name) + len(value)
-        if self._count > self._limits.headers or self._head_size > self._limits.header_bytes:
-            self.fail(self._head_too_large())
-            return
-        name = name.lower()
-        if name in self._headers:
-            if name in ONCE:
-                self.fail(_malformed(f"it has two headers '{name.decode('latin-1')}'"))
-                return
-            value = self._headers[name] + b", " + value
-        self._headers[name] = value
+        if not self._head_done:
+            self._lines.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The end of the head."""
         if self._parser is None:
             return
         self._head_done = True
-        headers = self._headers
-        if b"transfer-encoding" in headers and (
+        headers, size = self._headers, len(self._url)
+        for name, value in self._lines:
+            size += len(name) + len(value)
+            name = name.lower()  # noqa: PLW2901
+            if name in headers:
+                if name in ONCE:
+                    self.fail(_malformed(f"it has two headers '{name.decode('latin-1')}'"))
+                    return
+                value = headers[name] + b", " + value  # noqa: PLW2901
+            headers[name] = value
+        if size > self._limits.header_bytes or len(self._lines) > self._limits.headers:
+            self.fail(self._head_too_large())
+        elif b"transfer-encoding" in headers and (
             b"content-length" in headers or headers[b"transfer-encoding"].lower() != b"chunked"
         ):
             self.fail(_malformed("its length is said in more than one way"))
-        elif self._parser.get_http_version() not in ("1.1", "1.0"):
+        elif self._parser.get_http_version() not in VERSIONS:
             self.fail(_malformed("it is not HTTP/1.1"))
         elif b"expect" in headers:
-            if headers[b"expect"].lower() != b"100-continue":
-                self.fail(_malformed("nothing but '100-continue' can be expected"))
-            elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
-                self.fail(self._body_too_large())
-            else:
-                self._continues()
+            self._expected(headers)
+
+    def _expected(self, headers: dict[bytes, bytes]) -> None:
+        if headers[b"expect"].lower() != b"100-continue":
+            self.fail(_malformed("nothing but '100-continue' can be expected"))
+        elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+            self.fail(self._body_too_large())
+        else:
+            self._continues()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
