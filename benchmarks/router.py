@@ -1,15 +1,19 @@
 """Learned routing on MMLU: how many calls of GPT-4 are saved at 95 % of its quality, by the question's text alone?
 
 Recorded right and wrong answers of Mixtral-8x7B and GPT-4-1106 (RouteLLM's rows). The router is a made variant like
-any other: a classifier of `right` and `wrong` for the cheap model, made and chosen by validation rows through the
-usual chain, so that the gateway's policy `router` serves it by its handle. Its threshold comes from validation rows.
-95 % of its quality means 95 % of its share of right answers, which is how RouteLLM's 45 % was counted; 95 % of the gap
-between the two models stands beside it.
+any other, made through the usual chain and served by its handle. Two questions are put to the same texts: will the
+cheap model be right (`right`, `wrong`), and which of the two will be (`both`, `cheap`, `dear`, `neither`)? The second
+tells what a dear call would gain, which is what it should be paid for. Candidate and threshold come from validation
+rows. 95 % of its quality means 95 % of its share of right answers, which is how RouteLLM's 45 % was counted; 95 % of
+the gap between the two models stands beside it.
 """
 
 import gzip
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,19 +22,24 @@ from benchmarks._shared import HOME, data_folder, result, show, task, workshop
 from sartor.core.predict import Floats
 from sartor.evaluation import routing
 from sartor.evaluation.answers import Answers
-from sartor.pipeline.inspect import answers_behind
-from sartor.pipeline.run import inspect_all, make_all, open_hall
+from sartor.pipeline.inspect import Hall, answers_behind, inspect_subject, variant_subject
+from sartor.pipeline.run import make_all, open_hall
 from sartor.pipeline.workshop import Workshop
 
+Routed = tuple[Floats, Floats, Floats]
+"""(rows,) score for the cheap model, whether it is right, whether the dear one is."""
 PUBLISHED = 0.45
 """Calls saved at 95 % of GPT-4's quality, the best of RouteLLM's routers (arXiv 2406.18665)."""
 SHARE = 0.95
+SMALL = {"c": [0.1, 0.3, 1.0, 3.0]}
 CANDIDATES: list[dict[str, Any]] = [
-    {"recipe": "linear"},
-    {"recipe": "head", "base": "static-minilm", "params": {"c": [0.03, 0.1, 0.3, 1.0, 3.0]}},
-    {"recipe": "head", "base": "minilm", "params": {"c": [0.03, 0.1, 0.3, 1.0, 3.0]}},
+    {"recipe": "linear", "params": {"losses": ["logistic"], "logistic_c": [0.1, 0.3, 1.0, 3.0]}},
+    {"recipe": "head", "base": "static-minilm", "params": SMALL},
+    {"recipe": "head", "base": "minilm", "params": SMALL},
     {"recipe": "blend", "name": "blend:linear+minilm", "of": ["linear", "head:minilm"]},
 ]
+QUESTIONS = {"cheap-is-right": {"right": 1.0}, "who-is-right": {"cheap": 1.0, "dear": -1.0}}
+"""Task -> what a label's probability counts in the score for sending a request to the cheap model."""
 SPLITS = ((0.6, "train"), (0.8, "validation"), (1.0, "test"))
 
 
@@ -60,30 +69,16 @@ def _rows() -> list[dict[str, Any]]:
 def _routed(shop: Workshop, rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     key = "prompt" if name == "random split" else "subject"
     sides = {split: [row for row in rows if _side(row[key]) == split] for _, split in SPLITS}
-    contract = task(_body(name.replace(" ", "-"), sides))
-    place = open_hall(shop, contract, HOME)
-    variants = make_all(place, contract.candidates)
-    found = inspect_all(place, variants)
-    validation = {title: answers_behind(place, report) for title, report in found.validation.items()}
-    right = place.snapshot.labels.index("right")
-    truths = {
-        split: {row.id: (row.label == "right", row.extra["gpt4"] == "right") for row in place.snapshot.splits[split]}
-        for split in ("validation", "test")
-    }
-    tuned = {title: _scored(answers, truths["validation"], right) for title, answers in validation.items()}
-    on_validation = {
-        title: routing.saved_at(routing.curve(s, c, d), routing.wanted(c, d, SHARE))
-        for title, (s, c, d) in tuned.items()
-    }
-    picked = max(on_validation, key=lambda title: on_validation[title])
-    threshold = routing.threshold_for(*tuned[picked], SHARE)
-    score, cheap, dear = _scored(answers_behind(place, found.test[picked]), truths["test"], right)
+    offers = [offer for question in QUESTIONS for offer in _offers(shop, sides, question, name.replace(" ", "-"))]
+    picked = max(offers, key=lambda offer: routing.area(routing.curve(*offer.validation)))
+    threshold = routing.threshold_for(*picked.validation, SHARE)
+    score, cheap, dear = picked.test()
     point = routing.point(score, cheap, dear, threshold)
     return {
         "rows": {split: len(side) for split, side in sides.items()},
-        "saved_on_validation": on_validation,
-        "picked_on_validation": picked,
-        "variant": variants[picked].digest,
+        "on_validation": {offer.title: _on_validation(offer) for offer in offers},
+        "picked_on_validation": picked.title,
+        "variant": picked.variant,
         "threshold": threshold,
         "point": point.__dict__,
         "interval": routing.spread(score, cheap, dear, threshold),
@@ -91,6 +86,37 @@ def _routed(shop: Workshop, rows: list[dict[str, Any]], name: str) -> dict[str, 
         "dear": float(dear.mean()),
         "curve": {reading: _at(score, cheap, dear, reading) for reading in ("quality", "gap")},
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A router that was made; its test rows are read only if it is picked."""
+
+    title: str
+    variant: str
+    validation: Routed
+    test: Callable[[], Routed]
+
+
+def _offers(shop: Workshop, sides: dict[str, list[dict[str, Any]]], question: str, split: str) -> list[Offer]:
+    """The candidates for one question, made through the chain."""
+    contract = task(_body(question, split, sides))
+    place = open_hall(shop, contract, HOME)
+    variants = make_all(place, contract.candidates)
+
+    def scored(title: str, side: str) -> Routed:
+        report = inspect_subject(place, variant_subject(place, variants[title], side), side)
+        return _scored(place, answers_behind(place, report), side, QUESTIONS[question])
+
+    return [
+        Offer(f"{question}, {title}", variant.digest, scored(title, "validation"), partial(scored, title, "test"))
+        for title, variant in variants.items()
+    ]
+
+
+def _on_validation(offer: Offer) -> dict[str, float]:
+    found, (_, cheap, dear) = routing.curve(*offer.validation), offer.validation
+    return {"saved": routing.saved_at(found, routing.wanted(cheap, dear, SHARE)), "area": routing.area(found)}
 
 
 def _at(score: Floats, cheap: Floats, dear: Floats, reading: routing.Reading) -> dict[str, float]:
@@ -107,11 +133,15 @@ def _at(score: Floats, cheap: Floats, dear: Floats, reading: routing.Reading) ->
     }
 
 
-def _scored(answers: Answers, truths: dict[str, tuple[bool, bool]], right: int) -> tuple[Floats, Floats, Floats]:
-    """(rows,) probability that the cheap model is right, and whether cheap and dear are."""
+def _scored(place: Hall, answers: Answers, side: str, counts: dict[str, float]) -> Routed:
+    """(rows,) score for the cheap model, and whether cheap and dear are right."""
     assert answers.probabilities is not None
-    known = np.array([truths[str(i)] for i in answers.ids], dtype=np.float64)
-    return np.asarray(answers.probabilities[:, right], dtype=np.float64), known[:, 0], known[:, 1]
+    known = {
+        row.id: (row.extra["mixtral"] == "right", row.extra["gpt4"] == "right") for row in place.snapshot.splits[side]
+    }
+    right = np.array([known[str(i)] for i in answers.ids], dtype=np.float64)
+    weights = np.array([counts.get(label, 0.0) for label in place.snapshot.labels])
+    return np.asarray(answers.probabilities, dtype=np.float64) @ weights, right[:, 0], right[:, 1]
 
 
 def _side(key: str) -> str:
@@ -119,25 +149,33 @@ def _side(key: str) -> str:
     return next(split for limit, split in SPLITS if mark < limit)
 
 
-def _body(name: str, sides: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _body(question: str, split: str, sides: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    name = f"{question}-{split}"
     sources = [
-        {"use": "jsonl", "licence": "Apache-2.0", "path": _written(f"{name}-{split}.jsonl", side), "split": split}
-        for split, side in sides.items()
+        {
+            "use": "jsonl",
+            "licence": "Apache-2.0",
+            "path": _written(question, f"{name}-{side}.jsonl", rows),
+            "split": side,
+        }
+        for side, rows in sides.items()
     ]
     return {
-        "name": f"mixtral-is-right-{name}",
+        "name": name,
         "data": {"sources": sources, "curate": []},
         "candidates": CANDIDATES,
         "gate": {"guards": {}},
     }
 
 
-def _written(name: str, rows: list[dict[str, Any]]) -> str:
+def _written(question: str, name: str, rows: list[dict[str, Any]]) -> str:
     said = {True: "right", False: "wrong"}
-    lines = [
-        {"text": row["prompt"], "label": said[row["mixtral_8x7b_right"]], "gpt4": said[row["gpt4_1106_right"]]}
-        for row in rows
-    ]
+    who = {(True, True): "both", (True, False): "cheap", (False, True): "dear", (False, False): "neither"}
+    lines = []
+    for row in rows:
+        cheap, dear = row["mixtral_8x7b_right"], row["gpt4_1106_right"]
+        label = said[cheap] if question == "cheap-is-right" else who[cheap, dear]
+        lines.append({"text": row["prompt"], "label": label, "mixtral": said[cheap], "gpt4": said[dear]})
     path = HOME / f"mmlu-{name}"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return str(path)

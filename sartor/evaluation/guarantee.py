@@ -222,12 +222,8 @@ class _Tests:
             low, high = (low, middle) if best_wealth(middle - values, 1.0 - middle) >= wanted else (middle, high)
         return high
 
-    def needed(self, keep: Bools, level: float, *, as_seen: bool = False) -> int | None:
-        """More rows that would let this threshold be certified, if its risk is what it now seems to be.
-
-        Args:
-            as_seen: take what was seen for the truth, where so few rows say nothing more careful.
-        """
+    def needed(self, keep: Bools, level: float) -> int | None:
+        """More rows that would let this threshold be certified, if its risk is what it now seems to be."""
         values = self.values(keep)
         if not self.counts:
             return rows_needed(-values, confidence=1.0 - 2.0 * level, bound=-self.alpha) if len(values) > 1 else None
@@ -237,7 +233,7 @@ class _Tests:
         if observed >= self.alpha:
             return None
         # One wrong row is added, so that a few lucky rows do not promise too much; but no more than halfway to alpha.
-        rate = min((values.sum() + 1.0) / (len(values) + 1.0), (observed + self.alpha) / 2.0)
+        rate = min((float(values.sum()) + 1.0) / (len(values) + 1.0), (observed + self.alpha) / 2.0)
         spread = -ndtri(level) * math.sqrt(self.alpha * (1 - self.alpha)) + ndtri(POWER) * math.sqrt(rate * (1 - rate))
         kept_rows = max((float(spread) / (self.alpha - rate)) ** 2, math.log(level) / math.log1p(-self.alpha))
         share = max(len(values), 1) / (len(keep) + 1)
@@ -262,7 +258,7 @@ def _refused(steps: Ladder, confidence: Floats, tests: _Tests, shared: dict[str,
         else "More rows like these would not help: no threshold shows a risk below that."
     )
     says = (
-        f"No threshold can be certified to hold {_named(tests.risk)} at most {shared['alpha']:.1%} on "
+        f"No threshold can be certified such that {_named(tests.risk)} at most {shared['alpha']:.1%} on "
         f"{len(confidence):,} rows. {cure}"
     )
     return Certificate(threshold=None, kept=0.0, observed=None, upper=None, rows_needed=least, says=says, **shared)

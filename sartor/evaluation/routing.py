@@ -70,6 +70,15 @@ def saved_at(found: Curve, quality: float) -> float:
     return float(found.saved[found.quality >= quality - 1e-12].max(initial=0.0))
 
 
+def area(found: Curve) -> float:
+    """How far the mean share of right answers lies above that of tossing a coin, over all lines.
+
+    Steadier than what is saved at one quality, so candidates are chosen by it.
+    """
+    coin = found.quality[0] + found.saved * (found.quality[-1] - found.quality[0])
+    return float(np.trapezoid(found.quality - coin, found.saved))
+
+
 def threshold_for(
     score: Floats, cheap: Floats, dear: Floats, share: float, *, sure: float = 0.9, draws: int = 500, seed: int = 0
 ) -> float:
