@@ -1,6 +1,8 @@
 """Copies a store into a folder, and makes a store of such a copy again, on any database and any kind of vault.
 
-The copy is plain: `records.jsonl`, `pointers.jsonl`, `moves.jsonl`, the vault's files, and a manifest, written last.
+The copy is plain: `records.jsonl`, a file for each table beside it (pointers, keys, audit and so on), the vault's
+files, and a manifest, written last. Of keys it holds the marks, as the store does.
+The log of traffic is in it; the keys of people's content, and the secret that digests are made with, go beside it.
 """
 
 import json
@@ -18,10 +20,10 @@ from sartor.store import contents
 from sartor.store.disk import Disk, sync, writing
 from sartor.store.opening import Store, open_store
 from sartor.store.schema import REVISION
+from sartor.store.traffic.copying import copy_in, copy_keys, copy_out, keys_in
 from sartor.store.verify import verify as verify_store
 
 FORMAT = 1
-TABLES = ("records", "pointers", "moves")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Copied:
     bytes: int
     faulty: tuple[str, ...]
     """What could not be copied because it is damaged or missing, in words."""
+    keys: Path | None = None
+    """Folder apart with the keys of people's content: whoever has it and the backup reads what they said."""
 
 
 def backup(store: Store, target: Path, *, progress: Progress = silent) -> Copied:
@@ -50,17 +54,28 @@ def backup(store: Store, target: Path, *, progress: Progress = silent) -> Copied
             f"{target} is there already: a backup goes into a new folder. Name another.", code="target_exists"
         )
     part = target.with_name(f"{target.name}.part")
+    keys = keys_of(target)
+    if keys.exists():
+        raise AskError(f"{keys} is there already: keys of another backup. Name another.", code="target_exists")
     try:
         with writing(target):
             shutil.rmtree(part, ignore_errors=True)  # of a backup that was killed
             part.mkdir(parents=True)
             copied = _copy(store, part, progress)
+            copy_keys(store.traffic, keys)
             sync(part)
             part.rename(target)
             sync(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Copied(target, *copied)
+        if not target.exists():
+            shutil.rmtree(keys, ignore_errors=True)
+    return Copied(target, *copied, keys if keys.exists() else None)
+
+
+def keys_of(target: Path) -> Path:
+    """Where the keys of a backup lie: beside it, so that they are kept apart."""
+    return target.with_name(f"{target.name}.subjects")
 
 
 def _copy(store: Store, part: Path, progress: Progress) -> tuple[int, int, int, tuple[str, ...]]:
@@ -69,15 +84,14 @@ def _copy(store: Store, part: Path, progress: Progress) -> tuple[int, int, int, 
             {"kind": row.kind, "digest": row.digest, "seal": row.seal, "body": json.loads(row.body)}
             for row in contents.rows(connection)
         )
-        marks = {
-            "records": _write(part / "records.jsonl", records),
-            "pointers": _write(part / "pointers.jsonl", contents.pointers(connection)),
-            "moves": _write(part / "moves.jsonl", contents.moves(connection)),
-        }
+        marks = {"records": _write(part / "records.jsonl", records)}
+        for name in contents.TABLES:
+            marks[name] = _write(part / f"{name}.jsonl", contents.beside(connection, name))
         needed = set(contents.counting(connection).files)
     files, size, faulty = _copy_files(store, Disk(part / "vault", part / "temp"), needed, progress)
     shutil.rmtree(part / "temp", ignore_errors=True)
-    manifest = {"format": FORMAT, "schema": REVISION, "created": now(), "tables": marks, "files": files, "bytes": size}
+    manifest: dict[str, Any] = {"format": FORMAT, "schema": REVISION, "created": now(), "tables": marks}
+    manifest |= {"files": files, "bytes": size, "traffic": copy_out(store.traffic, part / "traffic")}
     _write(part / "manifest.json", [manifest])
     return int(marks["records"]["rows"]), files, size, faulty
 
@@ -147,8 +161,14 @@ def restore(
         for done, digest in enumerate(kept, start=1):
             store.vault.put_file(disk.path(digest))
             progress("files", done, len(kept))
-        pointers, moves = (list(_read(source / f"{name}.jsonl")) for name in ("pointers", "moves"))
-        records = store.ledger.load(map(_record, _read(source / "records.jsonl")), pointers, moves)
+        beside = {
+            table: list(_read(source / f"{name}.jsonl"))
+            for name, table in contents.TABLES.items()
+            if name in manifest["tables"]  # an older Sartor knew fewer
+        }
+        records = store.ledger.load(map(_record, _read(source / "records.jsonl")), beside)
+        copy_in(source / "traffic", manifest.get("traffic", {}), store.traffic)
+        keys_in(keys_of(source), store.traffic)
         faults = verify_store(store, progress=progress) if verify else []
         lost = tuple(f"{fault.digest}: {fault.says}" for fault in faults)
         return Copied(root, records, len(kept), int(manifest["bytes"]), lost)
@@ -167,7 +187,7 @@ def _manifest(source: Path) -> dict[str, Any]:
         ) from error
     if manifest.get("format") != FORMAT:
         raise StoreError(f"{source} has backup format {manifest.get('format')}, and this Sartor reads {FORMAT}.")
-    for name in TABLES:
+    for name in manifest["tables"]:
         path = source / f"{name}.jsonl"
         with path.open("rb") as data:
             fits = file_digest(data, "sha256").hexdigest() == manifest["tables"][name]["sha256"]

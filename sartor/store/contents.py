@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Table, bindparam, select
 
-from sartor.store.schema import edge, move, pointer, record
+from sartor.store.schema import access_key, allowance, audit, edge, move, pointer, record, tenant
 
 PAGE = 1000
 ROOTS = frozenset({"Variant", "Decision", "Report"})
@@ -45,14 +45,23 @@ def rows(connection: Connection) -> Iterator[Row]:
         after = page[-1].seq
 
 
-def pointers(connection: Connection) -> list[dict[str, Any]]:
-    """The rows of the pointer table."""
-    return [dict(row) for row in connection.execute(select(pointer).order_by(pointer.c.name)).mappings()]
+TABLES: Mapping[str, Table] = {
+    "pointers": pointer,
+    "moves": move,
+    "tenants": tenant,
+    "keys": access_key,
+    "allowances": allowance,
+    "audit": audit,
+}
+"""What is kept beside the records, by the name that it has in a backup."""
 
 
-def moves(connection: Connection) -> list[dict[str, Any]]:
-    """The rows of the log of moves, oldest first."""
-    return [dict(row) for row in connection.execute(select(move).order_by(move.c.name, move.c.seq)).mappings()]
+def beside(connection: Connection, name: str) -> list[dict[str, Any]]:
+    """The rows of one of `TABLES`, in the order of their keys, without numbers that the database gives."""
+    table = TABLES[name]
+    found = connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
+    given = {column.name for column in table.columns if column.identity is not None}
+    return [{name: value for name, value in row.items() if name not in given} for row in found]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError, unknown
 from sartor.core.records import Record, now
 from sartor.store.engine import Database
 from sartor.store.rows import as_row, build, edges_of, fields_of, read
-from sartor.store.schema import edge, field, move, pointer, record
+from sartor.store.schema import access_key, edge, field, move, pointer, record
 from sartor.store.statements import (
     BUMP,
     BY_DIGEST,
@@ -112,27 +112,27 @@ class Ledger:
         with self.database.write() as connection:
             return self._put_all(connection, items)
 
-    def load(self, items: Iterable[Record], pointers: Sequence[Any], moves: Sequence[Any]) -> int:
+    def load(self, items: Iterable[Record], beside: Mapping[Table, Sequence[Any]]) -> int:
         """Fill an empty ledger with the rows of another, all of them or none; returns how many records.
 
         Args:
-            pointers: rows of the pointer table, as mappings.
-            moves: rows of the move table, as mappings.
+            beside: rows of the tables beside the records, as mappings.
 
         Raises:
             ConflictError: the ledger is not empty.
         """
         with self.database.write() as connection:
             self.database.alone(connection)
-            if connection.execute(select(record.c.seq).limit(1)).first():
+            if any(connection.execute(select(kept).limit(1)).first() for kept in (record.c.seq, access_key.c.id)):
                 raise ConflictError(
                     f"The ledger at {self.database.where} is not empty. Restore into a new folder or database.",
                     code="store_not_empty",
                 )
             total = len(self._put_all(connection, items))
-            for table, rows in ((pointer, pointers), (move, moves)):
+            for table, rows in beside.items():
                 if rows:
                     connection.execute(insert(table), list(rows))
+            connection.execute(BUMP)
         return total
 
     def _put_all(self, connection: Connection, items: Iterable[Record]) -> list[str]:

@@ -1,9 +1,11 @@
 """Keys, tenants and the audit log in the store, on both databases: kept apart by tenant, never shown or rewritten."""
 
+import json
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,14 @@ from sqlalchemy import text
 
 from sartor.core.errors import ConflictError, NotFoundError, StoreError
 from sartor.core.records import Variant
+from sartor.store.allowances import Allowances
 from sartor.store.audit import Audit, Deed
+from sartor.store.backup import backup, restore
 from sartor.store.credentials import AccessKey, Tenant, hide_keys, id_in, mark_of, new_text
 from sartor.store.keys import Keys
 from sartor.store.ledger import Ledger
+from sartor.store.opening import Store, open_store
+from sartor.store.shares import Want
 
 SPITE = [
     "' OR '1'='1",
@@ -195,3 +201,47 @@ def test_the_audit_log_refuses_changes_and_shows_those_that_were_forced(ledger: 
     found = log.verify()
     assert found is not None
     assert found.seq == 3
+
+
+def test_a_backup_brings_keys_tenants_and_the_audit_log_back(
+    opener: Callable[..., Any], tmp_path: Path, postgres_url: str
+) -> None:
+    store = opener()
+    keys, log = Keys(store.ledger.database), Audit(store.ledger.database)
+    kept = key(scope=("desk*",), limits={"money_per_day": 2.0}, expires=5.0)
+    keys.add(kept)
+    keys.set_tenant(Tenant("acme", {"money_per_month": 9.0}, 1.0, "me"))
+    for number in range(3):
+        log.append(deed(number))
+    Allowances(store.ledger.database).lease([Want("key:k", "money_per_day", 100, 60)], 1e9)
+    backup(store, tmp_path / "backup")
+    url = None if store.ledger.database.dialect == "postgresql" else postgres_url
+    restore(tmp_path / "backup", tmp_path / "new", ledger_url=url)
+    new = open_store(tmp_path / "new", ledger_url=url)
+    database = new.ledger.database
+    assert Keys(database).everything() == keys.everything()
+    assert Allowances(database).used("key:k", 1e9) == {"money_per_day": 60}
+    Audit(database).append(deed(9))
+    assert Audit(database).verify() is None
+    assert [line.deed.at for line in Audit(database).lines("*")] == [9.0, 2.0, 1.0, 0.0]
+    new.close()
+    with pytest.raises(ConflictError):
+        restore(tmp_path / "backup", tmp_path / "new", ledger_url=url)
+
+
+def test_a_backup_of_before_there_were_keys_is_restored(
+    store: Store, make: Callable[..., Variant], tmp_path: Path
+) -> None:
+    digest = store.ledger.put(make(1))
+    backup(store, tmp_path / "backup")
+    path = tmp_path / "backup" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("tenants", "keys", "allowances", "audit"):
+        del manifest["tables"][name]
+        (tmp_path / "backup" / f"{name}.jsonl").unlink()
+    path.write_text(json.dumps(manifest))
+    restore(tmp_path / "backup", tmp_path / "new")
+    new = open_store(tmp_path / "new")
+    assert new.ledger.get(digest).digest == digest
+    assert Keys(new.ledger.database).everything().keys == ()
+    new.close()

@@ -16,13 +16,13 @@ from sartor.core.errors import AskError, ConflictError, StoreError
 from sartor.core.licence import Licence
 from sartor.core.records import Artifact, Dataset, Decision, Report, Run, TaskRecord, Variant
 from sartor.store.backup import backup, restore
-from sartor.store.contents import moves, pointers, rows
+from sartor.store.contents import beside, rows
 from sartor.store.disk import Disk
 from sartor.store.doctor import examine
 from sartor.store.gc import collect
 from sartor.store.ledger import Change
 from sartor.store.opening import Store, open_store
-from sartor.store.schema import record
+from sartor.store.schema import REVISION, record
 from sartor.store.verify import verify
 
 Opener = Callable[..., Store]
@@ -67,7 +67,7 @@ def fill(store: Store, make: Make) -> dict[str, str]:
 def everything(store: Store) -> Any:
     with store.ledger.database.snapshot() as connection:
         kept = [(row.digest, row.kind, row.seal, json.loads(row.body)) for row in rows(connection)]
-        return kept, pointers(connection), moves(connection), sorted(store.vault.digests())
+        return kept, beside(connection, "pointers"), beside(connection, "moves"), sorted(store.vault.digests())
 
 
 def test_a_backup_restores_to_the_same_store(opener: Opener, make: Make, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_sound_store_verifies_and_is_called_sound(opener: Opener, make: Make) 
     assert {"database", "durability", "schema", "file system", "space", "clock", "contents"} <= set(found)
     doubts = {s.what for s in found.values() if s.level != "ok"}
     assert doubts <= {"space", "durability"}  # the throw-away server is run without fsync, and that is said
-    assert found["schema"].says == "tables at 0001, this Sartor at 0001"
+    assert found["schema"].says == f"tables at {REVISION}, this Sartor at {REVISION}"
 
 
 def test_every_kind_of_damage_is_found(opener: Opener, make: Make) -> None:
