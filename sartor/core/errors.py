@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class SartorError(Exception):
@@ -19,6 +20,8 @@ class SartorError(Exception):
     exit_code = 1
     http_status = 500
     error_type = "server_error"
+    hops: tuple[Any, ...] = ()
+    """Models that were asked in vain before it (`core.predict.Hop`): what they cost is booked too."""
 
     def __init__(self, message: str, *, code: str = "error", param: str | None = None) -> None:
         super().__init__(message)

@@ -23,12 +23,15 @@ def hops_of(answer: Prediction, why: str = "") -> tuple[Hop, ...]:
     """What was asked for this answer.
 
     Args:
-        why: put on the hops that say nothing themselves.
+        why: said of the last hop, the one that gave it.
     """
     hops = answer.hops or (
         Hop(answer.served_by, answer.output, answer.usage, answer.cost, confidence=answer.confidence),
     )
-    return tuple(hop if hop.why else replace(hop, why=why) for hop in hops) if why else hops
+    if not why:
+        return hops
+    last = hops[-1]
+    return (*hops[:-1], replace(last, why=f"{last.why}, {why}" if last.why else why))
 
 
 def settled(answer: Prediction, hops: Sequence[Hop], **changes: Any) -> Prediction:
@@ -45,11 +48,19 @@ def settled(answer: Prediction, hops: Sequence[Hop], **changes: Any) -> Predicti
     return replace(answer, hops=tuple(hops), cost=sum(hop.cost for hop in hops), usage=usage, **changes)
 
 
-def failed_hop(target: Target, error: BaseException, seconds: float = 0.0) -> Hop:
-    """A model that was asked and failed; what it may have spent nobody told."""
+def failed(target: Target, error: BaseException, seconds: float = 0.0) -> tuple[Hop, ...]:
+    """A model that was asked and failed; what it may have spent itself nobody told."""
+    if isinstance(error, SartorError) and error.hops:
+        return error.hops
     name = title(target)
     kind: Literal["local", "upstream"] = "local" if "@" in name else "upstream"
-    return Hop(name, None, Usage(), 0.0, why=f"failed: {reason(error)}", seconds=seconds, kind=kind)
+    return (Hop(name, None, Usage(), 0.0, why=f"failed: {reason(error)}", seconds=seconds, kind=kind),)
+
+
+def carry(error: BaseException, hops: Sequence[Hop]) -> None:
+    """Give a failure that goes out the account of all that was asked before it."""
+    if isinstance(error, SartorError):
+        error.hops = tuple(hops)
 
 
 def reason(error: BaseException) -> str:

@@ -27,6 +27,7 @@ def find_input(
     max_bytes: int,
     sticky: str = "",
     tenant: str = "",
+    key: str = "",
 ) -> Request | None:
     """The input of a chat or completions request, as `task.input.chat` says; None where it is not found.
 
@@ -34,10 +35,10 @@ def find_input(
         chat: OpenAI's body, as it was sent.
         id: of the exchange.
         max_bytes: most bytes of the text in UTF-8.
-        sticky: see `core.predict.Request`; so is `tenant`.
+        sticky: see `core.predict.Request`; so are `tenant` and `key`.
     """
     try:
-        return read_input(chat, task, id=id, max_bytes=max_bytes, sticky=sticky, tenant=tenant)
+        return read_input(chat, task, id=id, max_bytes=max_bytes, sticky=sticky, tenant=tenant, key=key)
     except AskError:
         return None
 
@@ -50,6 +51,7 @@ def read_input(
     max_bytes: int,
     sticky: str = "",
     tenant: str = "",
+    key: str = "",
 ) -> Request:
     """The same, for requests that nobody else can answer.
 
@@ -68,7 +70,7 @@ def read_input(
         )
     if not text.strip():
         raise _bad("the user's message is empty")
-    asked = Request(text, id, inputs, chat=chat, sticky=sticky, tenant=tenant)
+    asked = Request(text, id, inputs, chat=chat, sticky=sticky, tenant=tenant, key=key)
     return asked if "messages" in chat else replace(asked, endpoint="completions")
 
 

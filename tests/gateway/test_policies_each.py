@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,12 @@ async def test_fallback_gives_the_poor_answer_if_there_is_no_better_and_the_erro
     (answer,) = await House(models).build("fallback", to=["poor", "down"]).predict([asked()])
     assert (answer.output, answer.served_by) == (None, "poor")
     assert [hop.why for hop in answer.hops] == ["no valid answer", "failed: connect_timeout"]
-    with pytest.raises(UpstreamError):
-        await House(models).build("fallback", to=["down", "down"]).predict([asked()])
+    policy = House(models).build("fallback", to=["down", {"use": "fallback", "to": ["down", "down"]}])
+    for asking in (policy.predict([asked()]), streamed(policy, asked())):
+        with pytest.raises(UpstreamError) as caught:
+            await asking
+        assert [hop.served_by for hop in caught.value.hops] == ["down"] * 3
+        models["down"].fails = down()
 
 
 async def test_fallback_does_not_take_back_what_has_begun_to_stream():
@@ -176,11 +181,11 @@ async def test_cascade_asks_the_second_where_the_first_fails():
             ("l@live", "local", "failed: RuntimeError"),
             ("giant", "upstream", ""),
         ]
-    models["giant"].fails = down()
-    with pytest.raises(UpstreamError):
-        await policy.predict([asked("a")])
-    with pytest.raises(UpstreamError):
-        await streamed(policy, asked("a"))
+    for asking in (policy.predict([asked("a")]), streamed(policy, asked("a"))):
+        models["giant"].fails = down()
+        with pytest.raises(UpstreamError) as caught:
+            await asking
+        assert [hop.why for hop in caught.value.hops] == ["failed: RuntimeError", "failed: connect_timeout"]
 
 
 async def test_cascade_with_a_real_variant_asks_local_ones_in_one_batch(tiny_linear):
@@ -218,6 +223,18 @@ async def test_router_asks_the_dear_one_where_it_has_no_advice():
     policy = House(models).build("router", cheap="cheap", dear="dear", by="by@live")
     (answer,) = await policy.predict([asked()])
     assert [(hop.served_by, hop.why) for hop in answer.hops] == [("by@live", "failed: ValueError"), ("dear", "")]
+    models["dear"].fails = down()
+    with pytest.raises(UpstreamError) as caught:
+        await policy.predict([asked()])
+    assert [hop.served_by for hop in caught.value.hops] == ["by@live", "dear"]
+
+
+async def test_router_reads_what_the_user_said_last_where_no_task_says_where_the_input_is():
+    models = {"by@live": Local({SURE: ("right", 0.9, "answer")}), "cheap": Giant("cheap"), "dear": Giant("dear")}
+    policy = House(models, labels=(), task=None).build("router", cheap="cheap", dear="dear", by="by@live")
+    (answer,) = await policy.predict([replace(asked(SURE), text="")])
+    assert answer.served_by == "cheap"
+    assert models["cheap"].asked == [""]
 
 
 # canary
@@ -483,9 +500,16 @@ async def test_cache_by_meaning_is_bounded_too():
     assert policy.counts.hits == 1
 
 
-def test_cache_by_meaning_needs_a_task_and_a_base():
-    with pytest.raises(AskError, match="by their embeddings"):
-        House({"giant": Giant("giant")}).build("cache", of="giant", by="meaning")
+async def test_cache_by_meaning_needs_a_task_and_does_without_its_base():
+    with pytest.raises(AskError, match="texts of a task"):
+        House({"giant": Giant("giant")}, task=None).build("cache", of="giant", by="meaning")
+
+    async def gone(base: str, texts: Any) -> Any:
+        raise UpstreamError(f"no {base}", retryable=True)
+
+    policy = House({"giant": Giant("giant")}, embed=gone).build("cache", of="giant", by="meaning")
+    (answer,) = await policy.predict([asked()])
+    assert answer.output == "card"
 
 
 def test_a_reply_of_an_embedding_is_whole():

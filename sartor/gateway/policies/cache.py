@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sartor.core.errors import AskError
+from sartor.core.errors import AskError, SartorError
 from sartor.core.predict import Chunk, Hop, Prediction, Request, Usage
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
@@ -60,10 +60,10 @@ class Cache:
     """Known answers first."""
 
     def __init__(self, params: Params, tools: Tools) -> None:
-        if params.by == "meaning" and (tools.task is None or tools.embed is None):
+        if params.by == "meaning" and tools.task is None:
             raise AskError(
-                "A cache by meaning compares the texts of a task by their embeddings: it needs a route with a task, "
-                f"and the base '{params.base}' at hand. Use 'by: exact' here.",
+                "A cache by meaning compares the texts of a task, and this route passes chats on as they are. Name its "
+                "task, or use 'by: exact'.",
                 code="no_meaning",
                 param="policy.by",
             )
@@ -118,9 +118,15 @@ class Cache:
         return answer
 
     async def _by_meaning(self, request: Request) -> Prediction:
-        assert self._tools.embed is not None
         params, now = self._params, self._tools.clock()
-        (vector,) = await self._tools.embed(params.base, [request.text])
+        assert self._tools.embed is not None
+        try:
+            (vector,) = await self._tools.embed(params.base, [request.text])
+        except SartorError:
+            # Without the base nothing is found, and everything is asked.
+            self.counts.misses += 1
+            (answer,) = await self._of.predict([request])
+            return answer
         known = self._near.get(request.tenant, vector, params.distance, now)
         if known is None:
             self.counts.misses += 1

@@ -17,7 +17,7 @@ from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.gateway.hops import each, failed_hop, hops_of, opened, relay, settled
+from sartor.gateway.hops import carry, each, failed, hops_of, opened, relay, settled
 from sartor.gateway.policy import Tools, build, side, valid
 
 RECENT = 200
@@ -111,11 +111,18 @@ class Canary:
             if arm == "control":
                 raise
             # Who was drawn pays nothing for it; the failed hop stays in the account of the canary's side.
-            hop = failed_hop(self._params.canary, error, seconds)
-            (answer,) = await self._live.predict([request])
-            return settled(answer, (hop, *hops_of(answer)), **drawn)
+            return await self._rescued(request, failed(self._params.canary, error, seconds), drawn)
         self._count(arm, self._tools.clock() - begun, failed=not valid(answer, self._tools.labels))
         return settled(answer, hops_of(answer), **drawn)
+
+    async def _rescued(self, request: Request, hops: tuple[Hop, ...], drawn: dict[str, Any]) -> Prediction:
+        """The live one's answer, after the canary has failed."""
+        try:
+            (answer,) = await self._live.predict([request])
+        except Exception as error:
+            carry(error, (*hops, *failed(self._params.live, error)))
+            raise
+        return settled(answer, (*hops, *hops_of(answer)), **drawn)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The pieces of the side that was drawn; those of the live one where the canary fails before its first."""
@@ -133,7 +140,7 @@ class Canary:
             except Exception as error:
                 if started:
                     raise
-                hops = (failed_hop(self._params.canary, error, self._tools.clock() - begun),)
+                hops = failed(self._params.canary, error, self._tools.clock() - begun)
             else:
                 return
         async with aclosing(self._side(self._live, "" if hops else "control", request, drawn, hops)) as pieces:
@@ -144,7 +151,7 @@ class Canary:
         self, model: Predictor, arm: str, request: Request, drawn: dict[str, Any], hops: tuple[Hop, ...] = ()
     ) -> AsyncGenerator[Chunk, None]:
         """The pieces of one side; its time is that to the first one. Counted on an arm, if one is named."""
-        begun, failed = self._tools.clock(), False
+        begun, broken = self._tools.clock(), False
         seconds: float | None = None
         try:
             async with opened(model, request) as (first, rest):
@@ -156,11 +163,11 @@ class Canary:
         except AskError:
             raise
         except Exception:
-            failed = True
+            broken = True
             raise
         finally:
-            if arm and (failed or seconds is not None):
-                self._count(arm, self._tools.clock() - begun if seconds is None else seconds, failed=failed)
+            if arm and (broken or seconds is not None):
+                self._count(arm, self._tools.clock() - begun if seconds is None else seconds, failed=broken)
 
     def _drawn(self, request: Request) -> dict[str, Any]:
         """Arm and propensity of a request; nothing where nothing is drawn any more."""

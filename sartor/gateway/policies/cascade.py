@@ -15,7 +15,7 @@ from sartor.core.predict import Chunk, Hop, Prediction, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.gateway.hops import each, failed_hop, hops_of, opened, relay, settled
+from sartor.gateway.hops import carry, each, failed, hops_of, opened, relay, settled
 from sartor.gateway.policy import Tools, build, valid
 
 
@@ -81,9 +81,13 @@ class Cascade:
         except AskError:
             raise
         except Exception as error:
-            if started or first.answer is None:
+            if started:
                 raise
-            best = self._best(first, failed_hop(self._params.to, error, self._tools.clock() - begun))
+            hops = failed(self._params.to, error, self._tools.clock() - begun)
+            if first.answer is None:
+                carry(error, (*first.hops, *hops))
+                raise
+            best = self._best(first, *hops)
             yield Chunk(best.output or "", final=best)
 
     async def _first(self, requests: Sequence[Request]) -> list["First"]:
@@ -93,8 +97,8 @@ class Cascade:
         except AskError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke here, the second one can still answer
-            hop = failed_hop(self._params.local, error, self._tools.clock() - begun)
-            return [First(request, None, (hop,), "failed") for request in requests]
+            hops = failed(self._params.local, error, self._tools.clock() - begun)
+            return [First(request, None, hops, "failed") for request in requests]
         return [self._judged(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _judged(self, request: Request, answer: Prediction) -> "First":
@@ -120,9 +124,11 @@ class Cascade:
         except AskError:
             raise
         except Exception as error:
+            hops = failed(self._params.to, error, self._tools.clock() - begun)
             if first.answer is None:
+                carry(error, (*first.hops, *hops))
                 raise
-            return self._best(first, failed_hop(self._params.to, error, self._tools.clock() - begun))
+            return self._best(first, *hops)
         if first.answer is None or valid(answer, self._tools.labels):
             return settled(answer, (*first.hops, *hops_of(answer)))
         return self._best(first, *hops_of(answer, "no valid answer"))

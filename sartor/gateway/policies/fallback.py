@@ -13,7 +13,7 @@ from sartor.core.predict import Chunk, Hop, Prediction, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.gateway.hops import each, failed_hop, hops_of, opened, relay, settled
+from sartor.gateway.hops import carry, each, failed, hops_of, opened, relay, settled
 from sartor.gateway.policy import Tools, build, valid
 
 
@@ -52,13 +52,14 @@ class Fallback:
             except AskError:
                 raise
             except Exception as error:
-                hops.append(failed_hop(target, error, self._tools.clock() - begun))
+                hops.extend(failed(target, error, self._tools.clock() - begun))
                 if place == last and poor is None:
+                    carry(error, hops)
                     raise
                 continue
             if valid(answer, self._tools.labels):
                 return settled(answer, (*hops, *hops_of(answer)))
-            hops += hops_of(answer, "no valid answer")
+            hops.extend(hops_of(answer, "no valid answer"))
             poor = poor or answer
         assert poor is not None
         return settled(poor, hops)
@@ -78,6 +79,9 @@ class Fallback:
             except AskError:
                 raise
             except Exception as error:
-                if started or place == last:
+                if started:
                     raise
-                hops.append(failed_hop(target, error, self._tools.clock() - begun))
+                hops.extend(failed(target, error, self._tools.clock() - begun))
+                if place == last:
+                    carry(error, hops)
+                    raise

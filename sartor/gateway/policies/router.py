@@ -4,6 +4,7 @@ The small model is a made variant that answers `right` or `wrong`: whether the c
 """
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -13,8 +14,9 @@ from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.gateway.hops import each, failed_hop, hops_of, opened, relay, settled
+from sartor.gateway.hops import carry, each, failed, hops_of, opened, relay, settled
 from sartor.gateway.policy import Tools, build
+from sartor.gateway.unpack import messages_of
 
 
 class Params(Settings):
@@ -48,7 +50,11 @@ class Router:
 
     async def _one(self, request: Request) -> Prediction:
         model, hops = await self._choose(request)
-        (answer,) = await model.predict([request])
+        try:
+            (answer,) = await model.predict([request])
+        except Exception as error:
+            carry(error, (*hops, *failed(self._params.cheap if model is self._cheap else self._params.dear, error)))
+            raise
         return settled(answer, (*hops, *hops_of(answer)))
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -61,12 +67,18 @@ class Router:
     async def _choose(self, request: Request) -> tuple[Predictor, tuple[Hop, ...]]:
         begun = self._tools.clock()
         try:
-            (guess,) = await self._by.predict([request])
+            (guess,) = await self._by.predict([replace(request, text=request.text or _asked_in(request))])
         except AskError:
             raise
         except Exception as error:  # noqa: BLE001 - without advice the dear one is asked, whatever went wrong
-            return self._dear, (failed_hop(self._params.by, error, self._tools.clock() - begun),)
+            return self._dear, failed(self._params.by, error, self._tools.clock() - begun)
         right = guess.confidence or 0.0
         right = right if guess.output == self._params.right else 1 - right
         cheap = guess.confidence is not None and right >= self._params.threshold
         return (self._cheap if cheap else self._dear), hops_of(guess, f"routed: {'cheap' if cheap else 'dear'}")
+
+
+def _asked_in(request: Request) -> str:
+    """What a chat asks, where no task says where its input stands: what the user said last."""
+    said = messages_of(request.chat or {})
+    return next((text for role, text in reversed(said) if role == "user" and text is not None), "")
