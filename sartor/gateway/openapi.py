@@ -4,7 +4,7 @@ Requests are described as a task reads them; what passes through to an upstream 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import models_json_schema
@@ -25,12 +25,17 @@ class EmbeddingRequest(BaseModel):
 class FeedbackRequest(BaseModel):
     """What became of an exchange, named by its id or by the application's own id of the case."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
 
-    metric: str
+    metric: str = Field(max_length=128)
     value: JsonValue
-    exchange: str | None = None
-    business_key: str | None = None
+    exchange_id: str | None = Field(default=None, max_length=128)
+    business_key: str | None = Field(default=None, max_length=512)
+    source: Literal["human", "outcome", "judge", "code"] = "human"
+    source_id: str | None = Field(default=None, max_length=256)
+    rationale: str | None = Field(default=None, max_length=8192)
+    tags: dict[str, str] | None = None
+    id: str | None = Field(default=None, max_length=128)
 
 
 class ErrorObject(BaseModel):
