@@ -143,7 +143,8 @@ class Asking:
             return served.predictor, asked
         predictor = served.predictor if served.task is None else served.unmatched
         assert predictor is not None
-        asked = Asked("", self.ident, chat=chat, endpoint=self.endpoint, sticky=sticky, tenant=self.caller.tenant)
+        tenant, key = self.caller.tenant, self.caller.key
+        asked = Asked("", self.ident, chat=chat, endpoint=self.endpoint, sticky=sticky, tenant=tenant, key=key)
         return predictor, asked
 
     def _input(self, served: Served, sticky: str) -> Asked | None:
@@ -161,6 +162,7 @@ class Asking:
                 max_bytes=limits.text_bytes,
                 sticky=sticky,
                 tenant=self.caller.tenant,
+                key=self.caller.key,
             )
         except AskError:
             if served.unmatched is None:
