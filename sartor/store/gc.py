@@ -1,7 +1,8 @@
 """Sweeps what nothing refers to: files, laid-out folders and leftovers of killed work. Never removes a record.
 
 A file stays as long as a record that counts (see `contents.counting`) names it. What remains are the files of killed
-work and of caches such as embeddings, which are made again when they are needed.
+work and of caches such as embeddings, which are made again when they are needed. Traffic is none of it: its
+content goes by its own days (`traffic.compact`).
 """
 
 import shutil

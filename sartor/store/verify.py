@@ -26,6 +26,8 @@ class Fault:
 def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
     """Re-hash every record and every file; check that each file named by a record that counts is there.
 
+    The log of traffic is read whole as well: each of its records has a checksum.
+
     Args:
         progress: told the number of things checked.
     """
@@ -48,7 +50,7 @@ def verify(store: Store, *, progress: Progress = silent) -> list[Fault]:
             if vault.bucket:
                 vault.disk.remove(digest)  # the copy that was looked at
             progress("files", done, len(kept))
-    return faults
+    return faults + [Fault(name, says) for name, says in store.traffic.faults()]
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def _show(done: "Copied", says: str) -> None:
 
     def people() -> None:
         say(says)
+        if done.keys:
+            say(f"The keys of people's content are apart, in {done.keys}: keep them elsewhere, and not for long")
         for fault in done.faulty:
             say(f"[red]lost[/]  {fault}")
 
