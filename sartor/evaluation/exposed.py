@@ -128,8 +128,8 @@ class Stream:
     """Units of control and canary of which anything was seen."""
     clipped: float
     """Share of seen values that were cut at the limits."""
-    weights_clipped: float
-    """Share of seen rows whose weight was cut."""
+    rare: float
+    """Share of all rows whose arm and stratum were seen so rarely that the weight is cut: for these, nobody speaks."""
 
 
 def stream(
@@ -165,7 +165,7 @@ def stream(
         (_mean(weighted, mean, sides[0]), _mean(weighted, mean, sides[1])),
         (int((mean[sides[0]] > 0).sum()), int((mean[sides[1]] > 0).sum())),
         float((known & (cut != value)).sum() / max(1, known.sum())),
-        float((known & (rate < 1.0 / most)).sum() / max(1, known.sum())),
+        float((rate < 1.0 / most).sum() / max(1, len(rate))),
     )
 
 

@@ -62,7 +62,7 @@ class Settings:
     span: float = 0.0
     """Requests of one unit within this time of its first count as one; later ones do not count."""
     most_weight: float = 20.0
-    """Weights of rarely observed rows are cut to this."""
+    """One observed row speaks for this many at most; where fewer are observed, nobody speaks for the rest."""
     rate_gap: float = 0.1
     """By how much the share of observed rows may differ between the arms."""
     unseen: float = 0.02
@@ -114,6 +114,8 @@ class _Line:
     margin: float
     needed: float
     """What the upper bound must be below to promote."""
+    enough: bool
+    """Whether enough is seen on both sides to promote."""
     more: int | None
     """More units like these that would settle it."""
     figures: dict[str, Any]
@@ -121,7 +123,7 @@ class _Line:
     @property
     def call(self) -> Literal["harm", "fine", "open"]:
         """What it shows."""
-        return "harm" if self.low > self.margin else "fine" if self.high < self.needed else "open"
+        return "harm" if self.low > self.margin else "fine" if self.enough and self.high < self.needed else "open"
 
 
 def judge_canary(outcomes: Outcomes, settings: Settings) -> Verdict:
@@ -136,12 +138,13 @@ def judge_canary(outcomes: Outcomes, settings: Settings) -> Verdict:
 def _judge(outcomes: Outcomes, settings: Settings) -> Verdict:
     units = units_of(outcomes, settings.span)
     ripe = units.older(settings.span + settings.mature)
-    seen = _in_time(outcomes, settings)
+    timely = _timely(outcomes, settings)
+    seen = timely & np.asarray(outcomes.observed, dtype=bool) & np.isfinite(outcomes.cost)
     level = (1.0 - settings.confidence) / 2.0
     tests = 3 + len(settings.guards)
     feedback = _feedback(units, seen, ripe, settings)
     guards = list(_guards(units, settings, level / tests, level))
-    told = list(_told(units, seen, ripe, settings, (level / tests, level))) if not feedback.missing else []
+    told = list(_told(units, (seen, timely), ripe, settings, (level / tests, level))) if not feedback.missing else []
     lines = told + guards
     checks = tuple(_check(line) for line in lines) + feedback.checks + (_exposure(units, ripe, seen, settings),)
     figures = {line.name: line.figures for line in lines} | {"feedback": feedback.figures}
@@ -161,13 +164,12 @@ def _judge(outcomes: Outcomes, settings: Settings) -> Verdict:
     return Verdict("go_on", waiting, checks, missing, figures)
 
 
-def _in_time(outcomes: Outcomes, settings: Settings) -> Bools:
-    """(all rows,) whether an outcome is known and came within the mature window."""
-    seen = np.asarray(outcomes.observed, dtype=bool) & np.isfinite(outcomes.cost)
+def _timely(outcomes: Outcomes, settings: Settings) -> Bools:
+    """(all rows,) False where the outcome came after the mature window: what an early look missed never counts."""
     if outcomes.delay is None or not settings.mature:
-        return seen
+        return np.ones(len(outcomes), dtype=bool)
     late: Bools = np.nan_to_num(outcomes.delay, nan=0.0) > settings.mature
-    return seen & ~late
+    return ~late
 
 
 def _guards(units: Units, settings: Settings, harm: float, good: float) -> Iterator[_Line]:
@@ -175,28 +177,35 @@ def _guards(units: Units, settings: Settings, harm: float, good: float) -> Itera
     everything, until = np.ones(len(units.of), dtype=bool), units.older(settings.span)
     failed = np.asarray(units.of.failed, dtype=np.float64)
     found = stream(units, failed, everything, (0.0, 1.0), until=until)
-    yield _line("failures", found, until, settings.failures, (harm, good), (100.0, "% of the requests failed"))
+    yield _line("failures", found, settings, settings.failures, (harm, good), (100.0, "% of the requests failed"))
     times = np.nan_to_num(units.of.seconds, nan=settings.slowest, posinf=settings.slowest)
     found = stream(units, times, everything, (0.0, settings.slowest), until=until)
-    yield _line("latency", found, until, settings.latency, (harm, good), (1.0, "s a request"))
+    yield _line("latency", found, settings, settings.latency, (harm, good), (1.0, "s a request"))
 
 
-def _told(units: Units, seen: Bools, ripe: int, settings: Settings, levels: tuple[float, float]) -> Iterator[_Line]:
-    """What only outcomes tell: money, and metrics that are guarded."""
+def _told(
+    units: Units, seen: tuple[Bools, Bools], ripe: int, settings: Settings, levels: tuple[float, float]
+) -> Iterator[_Line]:
+    """What only outcomes tell: money, and metrics that are guarded.
+
+    Args:
+        seen: (all rows,) whose cost is known in time, and whose outcome did not come too late.
+    """
     cost = np.asarray(units.of.cost, dtype=np.float64)
-    found = stream(units, cost, seen, settings.limits, until=ripe, most=settings.most_weight)
+    found = stream(units, cost, seen[0], settings.limits, until=ripe, most=settings.most_weight)
     needed = 0.0 if settings.superior else settings.margin
-    yield _line("value", found, ripe, settings.margin, levels, (1.0, "lost a request"), needed=needed)
+    yield _line("value", found, settings, settings.margin, levels, (1.0, "lost a request"), needed=needed)
     for name, margin in sorted(settings.guards.items()):
         values = np.asarray(units.of.guards.get(name, np.full(len(units.of), np.nan)), dtype=np.float64)
-        found = stream(units, 1.0 - values, np.isfinite(values), (0.0, 1.0), until=ripe, most=settings.most_weight)
-        yield _line(f"guard:{name}", found, ripe, margin, levels, (100.0, f"points short in {name}"))
+        known = np.isfinite(values) & seen[1]
+        found = stream(units, 1.0 - values, known, (0.0, 1.0), until=ripe, most=settings.most_weight)
+        yield _line(f"guard:{name}", found, settings, margin, levels, (100.0, f"points short in {name}"))
 
 
 def _line(
     name: str,
     found: Stream,
-    until: int,
+    settings: Settings,
     margin: float,
     levels: tuple[float, float],
     unit: tuple[float, str],
@@ -208,7 +217,7 @@ def _line(
     goal = margin if needed is None else needed
     factor, what = unit
     cut = f" {found.clipped:.1%} of the values were cut at the limits." if found.clipped else ""
-    rare = f" {found.weights_clipped:.1%} of the weights were cut." if found.weights_clipped else ""
+    rare = f" Of {found.rare:.1%} of the requests too few are seen to speak for the rest." if found.rare else ""
     mean = float(values.mean()) if len(values) else 0.0
     lacking = [arm for arm, seen in zip(ARMS, found.seen, strict=True) if not seen]
     nothing = f"{name}: nothing is known yet of {' and '.join(lacking)}."
@@ -218,13 +227,14 @@ def _line(
         f"{factor * margin:g} worse), {found.seen[1]:,} and {found.seen[0]:,} seen.{cut}{rare}"
     )
     figures = {
-        "difference": mean, "low": low, "high": high, "margin": margin, "units": until,
+        "difference": mean, "low": low, "high": high, "margin": margin, "units": len(values),
         "control": _number(found.means[0]), "canary": _number(found.means[1]),
         "seen": {"control": found.seen[0], "canary": found.seen[1]},
-        "cut": found.clipped, "weights_cut": found.weights_clipped,
+        "cut": found.clipped, "rare": found.rare,
     }  # fmt: skip
     says = nothing if lacking else says
-    return _Line(name, says, low, high, margin, goal, _more(values, mean, margin, goal, levels), figures)
+    enough = min(found.seen) >= settings.min_units and found.rare <= settings.unseen
+    return _Line(name, says, low, high, margin, goal, enough, _more(values, mean, margin, goal, levels), figures)
 
 
 def _more(values: Floats, mean: float, margin: float, goal: float, levels: tuple[float, float]) -> int | None:
@@ -328,7 +338,8 @@ def _strata(rows: Any, canary: Bools, known: Bools, units: Units, settings: Sett
         for stratum in np.unique(strata[side]):
             cell = side & (strata == stratum)
             share, seen = cell.sum() / max(1, side.sum()), int(known[cell].sum())
-            if seen < CELL and share > settings.unseen and cell.sum() >= CELL and seen < 0.05 * cell.sum():
+            few = seen < CELL or seen * settings.most_weight < cell.sum()
+            if few and share > settings.unseen and cell.sum() >= CELL:
                 unseen = max(unseen, float(share))
                 missing.append(
                     f"{CELL - seen} outcomes of the stratum '{stratum}' in {arm} ({share:.1%} of its requests)"
