@@ -40,7 +40,8 @@ def test_every_address_is_refused_or_let_in_as_its_line_in_the_table_says(house:
             for role, may in ROLES.items():
                 answer = house.send(endpoint.method, target, body, by=f"{tenant}-{role}")
                 case = endpoint.name, tenant, role, answer.status, answer.body[:200]
-                allowed = endpoint.permission in may and (tenant == "default" or not endpoint.house)
+                near = endpoint.reach == "own" or (endpoint.reach == "house" and tenant == "default")
+                allowed = endpoint.permission in may and near
                 if not allowed and not open_to_all:
                     assert answer.status == 403, case
                     assert answer.code in ("role_not_allowed", "tenant_not_allowed"), case
@@ -138,14 +139,15 @@ def test_the_table_is_whole() -> None:
 
     assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS)
     for endpoint in ENDPOINTS:
-        given = {"shop", "caller", "counted", *re.findall(r"\{(\w+)\}", endpoint.path)}
+        given = {"shop", "caller", "counted", "asked", *re.findall(r"\{(\w+)\}", endpoint.path)}
         for model in (endpoint.body, endpoint.query):
             given |= set(model.model_fields) if model else set()
         parameters = inspect.signature(endpoint.function).parameters
         needed = {n for n, p in parameters.items() if p.default is p.empty}
         assert needed <= given, endpoint.name
-        assert given - {"shop", "caller", "counted"} <= set(parameters), endpoint.name
-        if not endpoint.house and endpoint.permission != "anyone":
+        if "asked" not in parameters:
+            assert given - {"shop", "caller", "counted", "asked"} <= set(parameters), endpoint.name
+        if endpoint.reach == "own" and endpoint.permission != "anyone":
             assert "caller" in parameters, f"{endpoint.name} is open to tenants and does not look at which"
 
 

@@ -1,7 +1,8 @@
 """One address of the control plane: what it takes, and which verb answers it.
 
 The verb is a function of the pipeline, imported when it is first called. It is given whatever of the request it names
-as a parameter: `shop`, `caller`, values of the path, the query and the body. Knows no HTTP.
+as a parameter: `shop`, `caller`, values of the path, the query and the body, or `asked`: query or body as a whole.
+Knows no HTTP.
 """
 
 import inspect
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +20,7 @@ from sartor.core.errors import AskError
 from sartor.core.shelf import explain
 
 PREFIX = "/api/v1"
+Reach = Literal["own", "house", "all"]
 
 
 class Fields(BaseModel):
@@ -38,8 +40,9 @@ class Endpoint:
     """`module:function` of the pipeline, or a function."""
     body: type[Fields] | None = None
     query: type[Fields] | None = None
-    house: bool = True
-    """Whether it is about what all tenants share; if not, the verb takes the caller and keeps to its tenant."""
+    reach: Reach = "house"
+    """Whose business it is: of the own tenant alone (`own`: the verb takes the caller and keeps to its tenant), of the
+    house, which has what all tenants share, or of those who see all tenants."""
 
     @property
     def name(self) -> str:
@@ -70,20 +73,20 @@ class Endpoint:
         wanted = inspect.signature(self.function).parameters
         return as_json(self.function(**{name: value for name, value in offered.items() if name in wanted}))
 
-    def read_body(self, body: bytes) -> dict[str, Any]:
-        """The values in a body that is JSON.
+    def read_body(self, body: bytes) -> Fields:
+        """What stands in a body that is JSON.
 
         Raises:
             AskError: one does not fit; it is named.
         """
         model = self.body or Fields
         try:
-            return dict(model.model_validate_json(body or b"{}", strict=True))
+            return model.model_validate_json(body or b"{}", strict=True)
         except ValidationError as error:
             raise AskError(f"The body does not fit: {explain(error, model)}.", code="bad_body") from error
 
-    def read_query(self, pairs: list[tuple[str, str]]) -> dict[str, Any]:
-        """The values in a query.
+    def read_query(self, pairs: list[tuple[str, str]]) -> Fields:
+        """What stands in a query.
 
         Raises:
             AskError: one does not fit, or is there twice.
@@ -99,7 +102,7 @@ class Endpoint:
             else:
                 given[name] = value
         try:
-            return dict(model.model_validate(given))
+            return model.model_validate(given)
         except ValidationError as error:
             raise AskError(f"The query does not fit: {explain(error, model)}.", code="bad_query") from error
 

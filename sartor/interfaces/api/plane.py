@@ -35,9 +35,9 @@ from sartor.gateway.strict_json import read_object
 from sartor.gateway.wire.http import Request, Response
 from sartor.interfaces.api.endpoint import Endpoint, Text
 from sartor.interfaces.api.table import ENDPOINTS
-from sartor.pipeline.access import audited, is_house
+from sartor.pipeline.access import OWNER, audited, is_house
 from sartor.pipeline.workshop import Workshop
-from sartor.store.credentials import hide_keys
+from sartor.store.credentials import EVERY_TENANT, hide_keys
 
 BODY_BYTES = 1024 * 1024
 JSON_DEPTH = 32
@@ -129,13 +129,19 @@ class ControlPlane:
 
     def _admit(self, endpoint: Endpoint, request: Request) -> Caller:
         caller = self._keyring.identify(request.headers)
+        if not caller.key:  # there are no keys: whoever is on this machine runs the installation
+            caller = OWNER
         if not caller.may(endpoint.permission):
             raise ForbiddenError(
                 f"This key has the role '{caller.role}', which may not '{endpoint.permission}'. Use a key with another "
                 "role.",
                 code="role_not_allowed",
             )
-        if endpoint.house and not is_house(caller):
+        if endpoint.reach == "all" and caller.tenant != EVERY_TENANT:
+            raise ForbiddenError(
+                "This is about all tenants, and takes a key of the tenant '*'.", code="tenant_not_allowed"
+            )
+        if endpoint.reach == "house" and not is_house(caller):
             raise ForbiddenError(
                 "This is about what all tenants share, and takes a key of the tenant 'default' or '*'.",
                 code="tenant_not_allowed",
@@ -156,7 +162,8 @@ class ControlPlane:
             )
         if request.body:
             read_object(request.body, depth=JSON_DEPTH)
-        return endpoint.read_query(pairs) | endpoint.read_body(request.body) | named
+        query, body = endpoint.read_query(pairs), endpoint.read_body(request.body)
+        return {**dict(query), **dict(body), **named, "asked": body if endpoint.body else query}
 
     async def _run(self, endpoint: Endpoint, caller: Caller, offered: dict[str, Any]) -> Any:
         if self._under_way >= WAITING:
