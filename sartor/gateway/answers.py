@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+import orjson
+
 from sartor.core.errors import AskError
 from sartor.gateway.unpack import resolve
 
@@ -136,7 +138,7 @@ def label_in(said: str | Mapping[str, Any] | None, labels: Sequence[str], form: 
 def label_of(reply: bytes, labels: Sequence[str], form: Form = PLAIN) -> str | None:
     """The label in a whole completion (OpenAI's JSON); None if it gives none."""
     try:
-        (choice,) = json.loads(reply)["choices"]
+        (choice,) = orjson.loads(reply)["choices"]
         said = choice["message"] if "message" in choice else choice["text"]
     except (ValueError, LookupError, TypeError):
         return None
@@ -258,8 +260,8 @@ def _arguments(message: Mapping[str, Any], tool: str) -> str | None:
 def _value(text: str, path: Sequence[str]) -> str | None:
     """The text at a path of a JSON object, else its only text."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = orjson.loads(text)
+    except ValueError:
         return None
     at = value
     for name in path:

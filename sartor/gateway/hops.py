@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from sartor.core.errors import SartorError
+from sartor.core.errors import AskError, SartorError, UpstreamError
 from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request, Usage
 from sartor.core.route import Target
 
@@ -61,6 +61,11 @@ def carry(error: BaseException, hops: Sequence[Hop]) -> None:
     """Give a failure that goes out the account of all that was asked before it."""
     if isinstance(error, SartorError):
         error.hops = tuple(hops)
+
+
+def askers_fault(error: BaseException) -> bool:
+    """Whether whoever asked did something wrong, so that no model is to blame."""
+    return isinstance(error, AskError) or (isinstance(error, UpstreamError) and error.http_status in (400, 413, 422))
 
 
 def reason(error: BaseException) -> str:

@@ -17,7 +17,14 @@ from sartor.serving.fleet import Fleet
 from sartor.serving.predictor import Answering, VariantPredictor
 
 LABELS = ("card", "money", "other")
-TASK = Task.model_validate({"name": "triage", "data": {"sources": [{"use": "csv"}]}, "labels": LABELS})
+TASK = Task.model_validate(
+    {
+        "name": "triage",
+        "data": {"sources": [{"use": "csv"}]},
+        "labels": LABELS,
+        "value": {"escalate": {"to": "giant", "price": 0.2}},
+    }
+)
 SURE, UNSURE = "my card has not arrived", "hello there"
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from policy_house import SURE, UNSURE, Giant, House, Local, Money, asked, completion, down, linear, streamed
+from policy_house import SURE, TASK, UNSURE, Giant, House, Local, Money, asked, completion, down, linear, streamed
 
 from sartor.core.errors import AskError, RateError, UpstreamError
 from sartor.core.predict import Prediction
+from sartor.core.value import Value
 from sartor.gateway.policy import draw
 from sartor.gateway.remembered import Kept, Recent
 
@@ -83,14 +84,11 @@ async def test_fallback_does_not_take_back_what_has_begun_to_stream():
     assert [hop.why for hop in final.hops] == ["failed: connect_timeout", ""]
 
 
-async def test_fallback_is_not_for_what_the_asker_did_wrong():
-    models = {"a": Giant("a", fails=AskError("wrong")), "b": Giant("b")}
+async def test_fallback_goes_on_where_one_refuses_the_request():
+    models = {"a": Giant("a", fails=AskError("can't be said in its protocol", code="bad_request")), "b": Giant("b")}
     policy = House(models).build("fallback", to=["a", "b"])
-    with pytest.raises(AskError):
-        await policy.predict([asked()])
-    with pytest.raises(AskError):
-        await streamed(policy, asked())
-    assert models["b"].asked == []
+    for answer in ((await policy.predict([asked()]))[0], (await streamed(policy, asked()))[1]):
+        assert [hop.why for hop in answer.hops] == ["failed: bad_request", ""]
 
 
 # split
@@ -198,6 +196,12 @@ async def test_cascade_with_a_real_variant_asks_local_ones_in_one_batch(tiny_lin
     assert (answers[0].probabilities is not None, answers[1].probabilities is None) == (True, True)
 
 
+def test_cascade_by_value_needs_a_value_function_that_escalates():
+    mute = TASK.model_copy(update={"value": Value()})
+    with pytest.raises(AskError, match="never escalates"):
+        House({"l@live": Local(TABLE), "g": Giant("g")}, task=mute).build("cascade", local="l@live", to="g")
+
+
 def test_cascade_wants_a_threshold_exactly_where_one_is_used():
     for settings in ({"by": "threshold"}, {"threshold": 0.5}):
         with pytest.raises(AskError, match="'threshold' is given with"):
@@ -290,6 +294,20 @@ async def test_canary_guards_streams_too():
             cut += 1
     assert cut == 5
     assert policy.tripped
+
+
+async def test_canary_is_not_blamed_for_what_the_asker_did_wrong():
+    wrong = UpstreamError("'temperature' is too high", retryable=False, status=400)
+    _, policy = canary(Giant("live"), Giant("new", fails=wrong), share=0.5, guards={"min_requests": 5})
+    refused = 0
+    for request in many(40):
+        for asking in (policy.predict([request]), streamed(policy, request)):
+            try:
+                await asking
+            except UpstreamError as error:
+                refused += error is wrong
+    assert refused > 20
+    assert policy.tripped == ""
 
 
 async def test_canary_is_not_blamed_for_what_fails_on_both_sides():

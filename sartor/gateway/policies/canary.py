@@ -12,12 +12,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sartor.core.errors import AskError
 from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
-from sartor.gateway.hops import carry, each, failed, hops_of, opened, relay, settled
+from sartor.gateway.hops import askers_fault, carry, each, failed, hops_of, opened, relay, settled
 from sartor.gateway.policy import Tools, build, side, valid
 
 RECENT = 200
@@ -103,9 +102,9 @@ class Canary:
         begun = self._tools.clock()
         try:
             (answer,) = await (self._canary if arm == "canary" else self._live).predict([request])
-        except AskError:
-            raise
         except Exception as error:
+            if askers_fault(error):
+                raise
             seconds = self._tools.clock() - begun
             self._count(arm, seconds, failed=True)
             if arm == "control":
@@ -135,10 +134,8 @@ class Canary:
                     async for chunk in pieces:
                         started = True
                         yield chunk
-            except AskError:
-                raise
             except Exception as error:
-                if started:
+                if started or askers_fault(error):
                     raise
                 hops = failed(self._params.canary, error, self._tools.clock() - begun)
             else:
@@ -160,10 +157,8 @@ class Canary:
                     first, rest, lambda answer: settled(answer, (*hops, *hops_of(answer)), **drawn)
                 ):
                     yield chunk
-        except AskError:
-            raise
-        except Exception:
-            broken = True
+        except Exception as error:
+            broken = not askers_fault(error)
             raise
         finally:
             if arm and (broken or seconds is not None):

@@ -47,6 +47,13 @@ class Cascade:
     """Local first."""
 
     def __init__(self, params: Params, tools: Tools) -> None:
+        if params.by == "value" and tools.task is not None and tools.task.value.escalate is None:
+            raise AskError(
+                f"The task '{tools.task.name}' does not say what asking somebody else costs, so its value function "
+                "never escalates. Add value.escalate to the task, or use 'by: threshold'.",
+                code="no_escalation",
+                param="policy.by",
+            )
         self._params = params
         self._tools = tools
         self._local, self._to = build(params.local, tools), build(params.to, tools)
@@ -78,8 +85,6 @@ class Cascade:
                 started = True
                 async for piece in relay(chunk, rest, lambda answer: settled(answer, (*first.hops, *hops_of(answer)))):
                     yield piece
-        except AskError:
-            raise
         except Exception as error:
             if started:
                 raise
@@ -94,8 +99,6 @@ class Cascade:
         begun = self._tools.clock()
         try:
             answers = await self._local.predict(requests)
-        except AskError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever broke here, the second one can still answer
             hops = failed(self._params.local, error, self._tools.clock() - begun)
             return [First(request, None, hops, "failed") for request in requests]
@@ -121,8 +124,6 @@ class Cascade:
         begun = self._tools.clock()
         try:
             (answer,) = await self._to.predict([first.request])
-        except AskError:
-            raise
         except Exception as error:
             hops = failed(self._params.to, error, self._tools.clock() - begun)
             if first.answer is None:

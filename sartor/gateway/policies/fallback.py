@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sartor.core.errors import AskError
 from sartor.core.predict import Chunk, Hop, Prediction, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
@@ -49,8 +48,6 @@ class Fallback:
             begun = self._tools.clock()
             try:
                 (answer,) = await model.predict([request])
-            except AskError:
-                raise
             except Exception as error:
                 hops.extend(failed(target, error, self._tools.clock() - begun))
                 if place == last and poor is None:
@@ -76,8 +73,6 @@ class Fallback:
                     async for chunk in relay(first, rest, lambda answer: settled(answer, (*hops, *hops_of(answer)))):
                         yield chunk
                     return
-            except AskError:
-                raise
             except Exception as error:
                 if started:
                     raise

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sartor.core.errors import AskError
 from sartor.core.predict import Chunk, Hop, Prediction, Predictor, Request
 from sartor.core.route import Target
 from sartor.core.shelf import Params as Settings
@@ -68,8 +67,6 @@ class Router:
         begun = self._tools.clock()
         try:
             (guess,) = await self._by.predict([replace(request, text=request.text or _asked_in(request))])
-        except AskError:
-            raise
         except Exception as error:  # noqa: BLE001 - without advice the dear one is asked, whatever went wrong
             return self._dear, failed(self._params.by, error, self._tools.clock() - begun)
         right = guess.confidence or 0.0
