@@ -11,12 +11,9 @@ from sartor.core.access import Caller
 from sartor.core.errors import ConflictError
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange, Feedback
-from sartor.feedback.reading import check, read
+from sartor.feedback.reading import check, cleaned, read
 from sartor.store.traffic.index import TrafficIndex
 from sartor.store.traffic.log import TrafficLog
-
-EXACT = 2**53
-"""Whole numbers beyond this are kept as floating point."""
 
 
 class Inbox:
@@ -66,7 +63,7 @@ class Inbox:
         said = read(body, tenant=caller.tenant, key=caller.key, at=self._clock(), new_id=_new_id, mark=self._mark)
         before, exchange = await asyncio.to_thread(self._look, said)
         check(said.metric, said.value, metrics, self._labels_of(exchange.task) if exchange and exchange.task else ())
-        said = self._clean(said)
+        said = cleaned(said, self._redact)
         if before is None:
             await self._write(said)
             before, exchange = await asyncio.to_thread(self._look, said)
@@ -86,14 +83,6 @@ class Inbox:
         written = self._log.append_feedback(said)
         if written is not None:
             await written
-
-    def _clean(self, said: Feedback) -> Feedback:
-        value = said.value
-        if said.metric == "comment":
-            value = self._redact(value)
-        elif isinstance(value, int) and abs(value) > EXACT:
-            value = float(value)
-        return replace(said, value=value, rationale=self._redact(said.rationale))
 
 
 def _refuse_other(before: Feedback | None, said: Feedback) -> None:

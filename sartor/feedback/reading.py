@@ -5,6 +5,7 @@ Knows no store: whether the exchange is there is not its concern.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from sartor.core.errors import AskError, nearest, unknown
@@ -31,6 +32,8 @@ LONGEST = {"exchange_id": 128, "business_key": 512, "metric": 128, "source_id": 
 LONGEST_VALUE = 65_536
 """Characters of a text."""
 MOST_TAGS = 32
+EXACT = 2**53
+"""Whole numbers beyond this are kept as floating point."""
 
 
 def read(
@@ -150,6 +153,16 @@ def check(metric: str, value: Any, metrics: Mapping[str, FeedbackMetric], labels
             param="value",
             code="unknown_label",
         )
+
+
+def cleaned(said: Feedback, redact: Callable[[str], str]) -> Feedback:
+    """The feedback as it is kept: without personal data in what somebody wrote, and in numbers that any reader takes."""
+    value = said.value
+    if said.metric == "comment":
+        value = redact(value)
+    elif isinstance(value, int) and abs(value) > EXACT:
+        value = float(value)
+    return replace(said, value=value, rationale=redact(said.rationale))
 
 
 def _finite(value: float) -> bool:

@@ -18,7 +18,7 @@ from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import NANO, Exchange, Feedback
 from sartor.data import personal
 from sartor.data.tables import csv_rows, json_lines
-from sartor.feedback.reading import check, read
+from sartor.feedback.reading import check, cleaned, read
 from sartor.pipeline.access import audited
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic import old
@@ -269,6 +269,7 @@ def import_feedback(shop: Workshop, tenant: str, path: Path) -> Imported:
                 mark=traffic.mark,
             )
             check(said.metric, said.value, metrics, ())
+            said = cleaned(said, redact)
             _unlike(said, found.get(said.id) or traffic.index.feedback(tenant, said.id))
         found[said.id] = said
     new = [said for said in found.values() if traffic.index.feedback(tenant, said.id) is None]
