@@ -10,6 +10,7 @@ from api_house import House
 
 from sartor.core.access import Caller
 from sartor.core.errors import AskError, ForbiddenError
+from sartor.core.traffic import Content, Exchange, HopRow
 from sartor.interfaces.api.endpoint import Endpoint
 from sartor.interfaces.api.plane import ControlPlane
 from sartor.interfaces.api.table import ENDPOINTS
@@ -333,3 +334,57 @@ def test_metrics_are_text_and_for_the_house(house: House) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert answer.body == b"sartor_requests_total 7\n"
     assert house.send("GET", "/metrics", by="acme-admin").status == 403
+
+
+def test_traffic_and_books_of_two_tenants_are_kept_apart(house: House) -> None:
+    log = house.shop.store.traffic.log("w0")
+    for tenant, said, cost in (
+        ("acme", "canary-said-by-acme", 7_770_000_000),
+        ("other", "said-by-other", 5_000_000_000),
+    ):
+        exchange = Exchange(
+            id=f"chatcmpl-{tenant}",
+            at=1_700_000_000.0,
+            tenant=tenant,
+            key=house.ids[f"{tenant}-application"],
+            route=f"route-{tenant}",
+            model="giant",
+            cost=cost,
+            hops=[HopRow("giant", "upstream", cost)],
+        )
+        log.append(exchange, Content(said.encode(), said.encode()))
+        log.flush()
+    assert [e["id"] for e in house.get("/exchanges", by="other-viewer")["exchanges"]] == ["chatcmpl-other"]
+    assert [e["id"] for e in house.get("/exchanges?tenant=acme")["exchanges"]] == ["chatcmpl-acme"]
+    assert "canary-said-by-acme" in json.dumps(house.get("/exchanges/chatcmpl-acme", by="acme-viewer"))
+    assert house.get("/economics/ledger?by=tenant")["rows"]
+    leaks = b""
+    for path in (
+        "/exchanges?tenant=acme",
+        "/exchanges?where=route%3Droute-acme",
+        "/exchanges?route=route-acme",
+        "/exchanges?after=",
+        "/exchanges/chatcmpl-acme",
+        "/exchanges/chatcmpl-acme/explain",
+        "/economics/ledger?by=tenant,route,day",
+        "/economics/ledger?tenant=acme",
+        "/economics/ledger?route=route-acme&by=variant",
+        "/traffic",
+        "/economics/actual/route-acme",
+        "/metrics",
+    ):
+        for by in ("other-admin", "default-admin"):
+            leaks += house.send("GET", f"/api/v1{path}".replace("/api/v1/metrics", "/metrics"), by=by).body
+    for secret in (
+        b"canary-said",
+        b"7.77",
+        b"7770000000",
+        house.ids["acme-application"].encode(),
+        b'"acme"',
+        b'"route-acme"',
+    ):
+        assert secret not in leaks, secret
+    assert house.post("/erasures", {"subject": "x", "tenant": "acme"}, by="other-admin").status == 403
+    assert house.post("/erasures", {"subject": "x"}).code == "no_tenant"
+    assert house.post("/erasures", {"subject": "x"}, by="other-admin").json == {"keys_destroyed": 0}
+    log.close()

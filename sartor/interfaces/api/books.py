@@ -14,7 +14,7 @@ def list_exchanges(shop: Workshop, caller: Caller, asked: Exchanges) -> dict[str
     from sartor.pipeline.traffic import exchange_body, filters_of, page_of
 
     filters = filters_of(asked.where, route=asked.route, since=asked.since, until=asked.until)
-    page = page_of(shop, _own(caller), filters, after=asked.after, limit=asked.limit)
+    page = page_of(shop, _own(caller) or asked.tenant or None, filters, after=asked.after, limit=asked.limit)
     return {"exchanges": [exchange_body(found) for found in page.rows], "after": page.after}
 
 

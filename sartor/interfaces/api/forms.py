@@ -135,6 +135,7 @@ class OfTask(Fields):
 class Exchanges(Fields):
     """Which exchanges, newest first; `where` as `field=value`."""
 
+    tenant: Line = ""
     route: Line = ""
     since: Line = ""
     until: Line = ""
