@@ -22,10 +22,13 @@ class Timing(Section):
     queue: Seconds = 5.0
     """Waiting for a free place among `concurrency`."""
     connect: Seconds = 2.0
+    """Until the connection stands."""
     first_token: Seconds = 30.0
     """From the request sent to the first byte of the answer."""
     between_chunks: Seconds = 15.0
+    """Between two pieces of a stream."""
     total: Seconds = 600.0
+    """For the whole answer, repeats included."""
 
 
 class Secret(Section):
@@ -49,8 +52,11 @@ class TokenPrice(Section):
     input_million: Annotated[float, Field(ge=0)]
     """Money per million tokens of input."""
     output_million: Annotated[float, Field(ge=0)]
+    """Money per million tokens of output."""
     currency: str
+    """Of the price, e.g. USD; another than the books' needs a rate (`SARTOR_RATES`)."""
     source: str = "stated by the operator"
+    """Who says so."""
 
 
 class Upstream(Section):
@@ -65,6 +71,7 @@ class Upstream(Section):
     model: str = ""
     """What it calls the model; default `name`."""
     key: Secret | None = None
+    """Where the server finds its key; none: it takes none."""
     allow_private: bool = False
     """Whether its address may be a private or loopback one; link-local addresses never are allowed."""
     exposed: bool = True
@@ -72,6 +79,7 @@ class Upstream(Section):
     price: TokenPrice | None = None
     """Default: the list price of `model`."""
     timing: Timing = Timing()
+    """How long it may take."""
     concurrency: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Requests under way at once; more wait `timing.queue` seconds, then are refused."""
     retries: Annotated[int, Field(ge=0, le=10)] = 2
@@ -87,6 +95,7 @@ class Capture(Section):
     """How much of the content of each exchange is kept; that it happened, and what it cost, always is."""
 
     level: Literal["off", "hash", "sampled", "full"] = "full"
+    """What is kept: nothing, keyed digests, the content of a share, or all content."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Of the exchanges whose content is kept (level `sampled`)."""
     durability: Literal["sync", "async"] = "async"
@@ -103,15 +112,20 @@ class Allowance(Section):
     """What a key, a tenant or a route may use; None: no limit."""
 
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """A bucket that refills evenly."""
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    """Input and output together."""
     money_per_day: Annotated[float, Field(gt=0)] | None = None
+    """In the currency of the books; the day is UTC's."""
     money_per_month: Annotated[float, Field(gt=0)] | None = None
+    """The month is UTC's."""
 
 
 class ShadowStage(Section):
     """A target that sees a route's real traffic and answers nobody."""
 
     beside: Target
+    """What only watches."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Of the requests that it sees."""
 
@@ -120,7 +134,9 @@ class CanaryStage(Section):
     """A target that answers a share of a route's traffic, until statistics stop or promote it."""
 
     to: Target
+    """What answers the share."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of those who ask."""
     promote: bool = True
     """Whether a verdict to promote moves the route by itself; a verdict to stop always does."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -133,16 +149,21 @@ class Route(Section):
     """One name that applications ask for, and what happens to their requests."""
 
     name: str
+    """What applications send as `model`."""
     task: str = ""
     """Task whose input specification and value function apply; '' passes chats through as they are."""
     policy: Target
     """What answers."""
     shadow: ShadowStage | None = None
+    """What stands in the shadow."""
     canary: CanaryStage | None = None
+    """What is tried on a share."""
     unmatched: str = ""
     """Upstream that gets requests whose input is not found in the prompt; '' refuses them."""
     capture: Capture = Capture()
+    """What is kept of each exchange."""
     limits: Allowance = Allowance()
+    """What all callers together may use of it."""
     business_key: str = "/metadata/business_key"
     """JSON pointer into the request to the application's own id of the case; the header x-sartor-key wins."""
     tenants: tuple[str, ...] = ()

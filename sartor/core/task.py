@@ -45,6 +45,7 @@ class PromptMessage(Section):
     """One message of the prompt that an application sends."""
 
     role: Literal["developer", "system", "user", "assistant"]
+    """Whose it is."""
     content: str
     """Its text; `{column}` stands for an input, `{{` and `}}` for braces."""
 
@@ -179,6 +180,7 @@ class FeedbackMetric(Section):
     """One way in which the world tells how an answer fared."""
 
     type: Literal["boolean", "number", "label"]
+    """What its values are."""
     better: Literal["higher", "lower"] = "higher"
     """Direction; for a label there is none."""
     money: float | None = None

@@ -31,6 +31,8 @@ SHELVES = {
     "sartor.training.recipes": "How variants are made: `recipe` of a candidate, settings under its `params`.",
     "sartor.serving.engines": "What runs variants; a variant's recipe decides which.",
     "sartor.evaluation.metrics": "Figures of every report; their names stand in `gate.guards`.",
+    "sartor.gateway.policies": "What answers a route: `use` of its policy, settings beside it.",
+    "sartor.gateway.protocols": "How upstreams are spoken to: `protocol` of an upstream.",
 }
 """Package -> what stands on that shelf."""
 NOTE = "<!-- Made by `python -m sartor.interfaces.reference` from the code: edit the code. -->"
@@ -59,6 +61,7 @@ def pages() -> dict[str, str]:
         "python.md": _page("Python", _python()),
         "plugins.md": _page("Plug-ins", _plugins()),
         "task.md": _page("The task file", _task()),
+        "gateway.md": _page("The gateway file", _gateway()),
         "settings.md": _page("Settings", _settings()),
         "errors.md": _page("Errors", _errors()),
         "task.schema.json": json.dumps(task_schema(), indent=1, ensure_ascii=False),
@@ -69,8 +72,9 @@ def _index() -> str:
     lines = [
         "* [Commands](cli.md): everything that `sartor` can be told",
         "* [Python](python.md): what `from sartor import …` gives",
-        "* [Plug-ins](plugins.md): sources, curators, bases, recipes, engines, metrics, with their settings",
+        "* [Plug-ins](plugins.md): sources, curators, bases, recipes, engines, metrics, policies, protocols",
         "* [The task file](task.md), and its [JSON Schema](task.schema.json)",
+        "* [The gateway file](gateway.md): upstreams and routes",
         "* [Settings](settings.md): environment variables, limits of a request",
         "* [Errors](errors.md): exit codes and HTTP statuses",
     ]
@@ -199,6 +203,22 @@ def _task() -> Iterator[str]:
     )
     yield ""
     for where, model in models_in(Task):
+        yield from (f"## {where or 'The file'}", "", getdoc(model) or "", "")
+        yield from _fields(model)
+
+
+# The gateway file
+
+
+def _gateway() -> Iterator[str]:
+    from sartor.pipeline.gateway_file import GatewayFile
+
+    yield (
+        "YAML for `sartor route apply FILE`: what it declares is kept as records; names that it does not mention stay "
+        "as they are. The same objects are taken and given by the control plane."
+    )
+    yield ""
+    for where, model in models_in(GatewayFile):
         yield from (f"## {where or 'The file'}", "", getdoc(model) or "", "")
         yield from _fields(model)
 

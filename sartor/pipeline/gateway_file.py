@@ -21,7 +21,9 @@ class GatewayFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upstreams: tuple[Upstream, ...] = ()
+    """Models of others."""
     routes: tuple[Route, ...] = ()
+    """Names that applications ask for."""
 
 
 @dataclass(frozen=True)
