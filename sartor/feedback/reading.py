@@ -156,7 +156,7 @@ def check(metric: str, value: Any, metrics: Mapping[str, FeedbackMetric], labels
 
 
 def cleaned(said: Feedback, redact: Callable[[str], str]) -> Feedback:
-    """The feedback as it is kept: without personal data in what somebody wrote, and in numbers that any reader takes."""
+    """The feedback as it is kept: no personal data in what somebody wrote, numbers that any reader takes."""
     value = said.value
     if said.metric == "comment":
         value = redact(value)
