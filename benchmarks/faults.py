@@ -6,12 +6,14 @@ take nothing of their streams, a full disk under the capture, a database that is
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -208,11 +210,13 @@ async def slow_clients(served: Served) -> dict[str, Any]:
     for _ in range(50):
         await served.ask(pool, "to-ok")
     before = served.memory()
-    writers = []
+    clients = []
     for _ in range(SLOW_CLIENTS):
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.origin.port, limit=1024)
-        writer.write(chat("to-flood", stream=True))
-        writers.append((reader, writer))
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the kernel would read for it
+        client.connect(("127.0.0.1", served.origin.port))
+        client.sendall(chat("to-flood", stream=True))
+        clients.append(client)
     times, failed = [], 0
     for _ in range(100):
         status, _, seconds = await served.ask(pool, "to-ok")
@@ -220,9 +224,9 @@ async def slow_clients(served: Served) -> dict[str, Any]:
         failed += status != 200
         await asyncio.sleep(0.03)
     grown = served.memory() - before
-    for _, writer in writers:
-        writer.transport.abort()
-    return {"grown_mb": round(grown, 1), "p99_of_others": p99(times), "failed": failed, "clients": len(writers)}
+    for client in clients:
+        client.close()
+    return {"grown_mb": round(grown, 1), "p99_of_others": p99(times), "failed": failed, "clients": len(clients)}
 
 
 def p99(times: list[float]) -> float:
@@ -240,9 +244,9 @@ def full_disk(upstream: Faulty) -> dict[str, Any]:
     try:
         with gateway(home, upstream) as served:
             filled = traffic / "filled"
-            with filled.open("wb") as file, __import__("contextlib").suppress(OSError):
+            with contextlib.suppress(OSError), filled.open("wb", buffering=0) as file:
                 while file.write(b"\0" * 65536):
-                    file.flush()
+                    pass
             statuses = asyncio.run(many(served, "to-ok", 300))
             time.sleep(1.0)
             counted = metric(served, "capture", "failures")

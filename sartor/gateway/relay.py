@@ -13,6 +13,10 @@ EVENT_BYTES = 4 * 1024 * 1024
 """Of one event; more is no event but a fault."""
 
 
+KEPT_BYTES = 1 << 20
+"""Of the text of one choice; more than any model says. What comes after is relayed, and not kept."""
+
+
 class EventReader:
     """Server-sent events out of bytes, however they were cut up: keeps the beginning of one until its end has come."""
 
@@ -108,13 +112,14 @@ class Collected:
         said = ""
         for part in chunk["choices"]:
             index = part.get("index", 0)
-            choice = self.choices.setdefault(index, {"text": [], "fields": {}, "calls": {}, "finish": None})
+            choice = self.choices.setdefault(index, {"text": bytearray(), "fields": {}, "calls": {}, "finish": None})
             if part.get("finish_reason"):
                 choice["finish"] = part["finish_reason"]
             delta = part.get("delta") or {}
             text = part.get("text") if self.legacy else delta.get("content")
             if text:
-                choice["text"].append(text)
+                if len(choice["text"]) < KEPT_BYTES:
+                    choice["text"] += text.encode()
                 said += text if index == 0 else ""
             for call in delta.get("tool_calls") or ():
                 _add_call(choice["calls"], call)
@@ -131,7 +136,7 @@ class Collected:
     def text(self) -> str | None:
         """Of the first choice."""
         first = self.choices.get(0)
-        return "".join(first["text"]) if first and first["text"] else None
+        return first["text"].decode() if first and first["text"] else None
 
     def reply(self, usage: Usage) -> bytes:
         """The completion, with this usage where the server counted none."""
@@ -151,7 +156,7 @@ def _add_call(calls: dict[int, dict[str, Any]], call: Mapping[str, Any]) -> None
 
 
 def _choice(index: int, choice: dict[str, Any]) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(choice["text"]) or None, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": choice["text"].decode() or None, "refusal": None}
     message |= choice["fields"]
     if choice["calls"]:
         message["tool_calls"] = [
@@ -161,4 +166,4 @@ def _choice(index: int, choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _legacy(index: int, choice: dict[str, Any]) -> dict[str, Any]:
-    return {"index": index, "text": "".join(choice["text"]), "logprobs": None, "finish_reason": choice["finish"]}
+    return {"index": index, "text": choice["text"].decode(), "logprobs": None, "finish_reason": choice["finish"]}

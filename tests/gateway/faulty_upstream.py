@@ -217,8 +217,8 @@ async def huge_headers(talk: Talk) -> None:
 async def flood(talk: Talk) -> None:
     """Much more than anybody needs, as fast as it is taken."""
     await talk.begin()
-    piece = event({"content": "x" * 4000})
-    for _ in range(4000):
+    piece = event({"content": " flooded"}) * 100
+    for _ in range(1000):
         await talk.chunk(piece)
     talk.keep = False
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from sartor.gateway.addresses import Origin, resolve
-from sartor.gateway.wire.outgoing import Answer, BrokenError, Connection, Waits
+from sartor.gateway.wire.outgoing import READ_BYTES, Answer, BrokenError, Connection, Waits
 
 __all__ = ["Answer", "BrokenError", "Pool", "Waits", "shared_pool"]
 
@@ -39,6 +39,7 @@ class Pool:
         self._tls = tls
         self._idle: dict[Origin, deque[Connection]] = {}
         self._loop = asyncio.get_running_loop()
+        self._shared = memoryview(bytearray(READ_BYTES))
 
     async def ask(self, origin: Origin, request: bytes, waits: Waits, *, stream: bool = False) -> Answer:
         """Send one request; the answer has its headers when this returns, and its whole body unless `stream`.
@@ -117,7 +118,7 @@ class Pool:
             kept.append(connection)
 
         _, connection = await self._loop.create_connection(
-            lambda: Connection(self._loop, release),
+            lambda: Connection(self._loop, self._shared, release),
             address,
             origin.port,
             ssl=self._tls if origin.tls else None,

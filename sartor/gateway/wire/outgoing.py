@@ -11,6 +11,8 @@ from sartor.core.route import Timing
 
 HEADER_BYTES = 64 * 1024
 ANSWER_BYTES = 64 * 1024 * 1024
+READ_BYTES = 64 * 1024
+"""At one time from one connection."""
 HELD_BYTES = 64 * 1024
 """Of a stream that nobody takes; then the connection is not read any more."""
 TAIL_SECONDS = 1.0
@@ -118,12 +120,20 @@ class Answer:
             wake.set_exception(broken)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection, with at most one request under way."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, release: "Callable[[Connection], None]") -> None:
-        """`release` is called when an answer is whole and the connection can be used again."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, shared: memoryview, release: "Callable[[Connection], None]"
+    ) -> None:
+        """A connection that is about to be made.
+
+        Args:
+            shared: room for what is read at one time; all connections of a loop can have the same.
+            release: called when an answer is whole and the connection can be used again.
+        """
         self.loop = loop
+        self._shared = shared
         self.since = 0.0
         """When it became idle."""
         self._release = release
@@ -185,7 +195,11 @@ class Connection(asyncio.Protocol):
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none by descent
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where to read to."""
+        return self._shared
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the answer, or bytes that nobody asked for."""
         if self._answer is None:
             self.close()
@@ -193,7 +207,7 @@ class Connection(asyncio.Protocol):
         self._heard = True
         self._last = self.loop.time()
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._shared[:nbytes])
         except httptools.HttpParserUpgrade:
             self._fail("malformed", "it changed the protocol, which nobody asked for")
         except httptools.HttpParserError as error:
