@@ -34,13 +34,15 @@ class Played:
     question: str
     answer: str
     headers: str
+    exchange: str
+    """Id under which the exchange was captured."""
     task_file: Path
     dearer_seconds: float
     """About how many CPU seconds the dearer rungs would take; 0 where they were made."""
 
     def body(self) -> dict[str, Any]:
         """As JSON."""
-        asked = {"question": self.question, "answer": self.answer, "headers": self.headers}
+        asked = {"question": self.question, "answer": self.answer, "headers": self.headers, "exchange": self.exchange}
         offered = {"command": "sartor demo --full", "cpu_seconds": self.dearer_seconds}
         return self.result.body() | {"asked": asked, "task_file": str(self.task_file), "dearer": offered}
 
@@ -54,10 +56,11 @@ def play(shop: Workshop, folder: Path, *, full: bool) -> Played:
     task = read_task(task_file)
     result = run(shop, task, folder)
     with serving(shop) as url:
-        answer, headers = ask(url, task.name, QUESTION)
+        answer, exchange, headers = ask(url, task.name, QUESTION)
     shown = ", ".join(f"{name.removeprefix('x-sartor-')} {value[:24]}" for name, value in headers.items())
     steps = plan(shop, parse_task(whole), folder)
-    return Played(result, QUESTION, answer, shown, task_file, sum(step.seconds for step in steps if not step.cached))
+    dearer = sum(step.seconds for step in steps if not step.cached)
+    return Played(result, QUESTION, answer, shown, exchange, task_file, dearer)
 
 
 def demo_text() -> str:
@@ -100,13 +103,13 @@ def serving(shop: Workshop) -> Iterator[str]:
         served.result()
 
 
-def ask(url: str, model: str, question: str) -> tuple[str, dict[str, str]]:
-    """One chat completion over HTTP: the answer, and the x-sartor headers that came with it."""
+def ask(url: str, model: str, question: str) -> tuple[str, str, dict[str, str]]:
+    """One chat completion over HTTP: the answer, its id, and the x-sartor headers that came with it."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": question}]}).encode()
     request = urllib.request.Request(  # noqa: S310 - the address is the server started above
         f"{url}/v1/chat/completions", body, {"content-type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         headers = {k.lower(): v for k, v in response.headers.items() if k.lower().startswith("x-sartor-")}
-        answer = json.load(response)["choices"][0]["message"]["content"]
-    return answer, headers
+        done = json.load(response)
+    return done["choices"][0]["message"]["content"], done["id"], headers

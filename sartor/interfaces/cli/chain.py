@@ -145,6 +145,7 @@ def demo(
         show_result(played.result)
         say(f"\nA real server answered a real request: {played.question!r}")
         say(f"  → [bold]{played.answer}[/]   ({played.headers})")
+        say(f"Why       {program()} explain {played.exchange}")
         say(f"Its task  {played.task_file}")
         say(f"Yours     {program()} init your-rows.csv && {program()} run task.yaml")
         if not full:
