@@ -64,8 +64,10 @@ class _Sums:
 class Counters:
     """One per process. `exchange` is called in the event loop; a snapshot may be taken from any thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, *, workers: int = 1) -> None:
+        """Nothing counted yet; `workers` is 0 for a process that answers nobody itself."""
         self._since = clock()
+        self._workers = workers
         self._exchanges: dict[tuple[str, str, str, str, int], _Sums] = {}
         self._routes: set[str] = {""}
         self._hops: dict[tuple[str, str], list[float]] = {}
@@ -116,7 +118,7 @@ class Counters:
         """All counts of this process, as plain data."""
         return {
             "since": self._since,
-            "workers": 1,
+            "workers": self._workers,
             "exchanges": [
                 [[*labels[:4], f"{labels[4]}xx"], sums.row()] for labels, sums in list(self._exchanges.items())
             ],

@@ -112,7 +112,7 @@ async def _alone(
         counted.append(counters)
         ready()
 
-    stop = stopping()
+    stop = stopping(data)
     async with control_plane(shop, plan, admin, lambda: counted[0].text().decode() if counted else ""):
         await answer(shop, place_of(shop, plan, data), stop, up)
 
@@ -132,7 +132,7 @@ async def _several(
         return Job(place.name, command, place.sockets, last=last)
 
     log_as_json()
-    loop, stop = asyncio.get_running_loop(), stopping()
+    loop, stop = asyncio.get_running_loop(), stopping(data)
     with engine_socket(shop.store.root) as (engine, path):
         worker = replace(place_of(shop, plan, data), engine=str(path))
         engine_place = replace(worker, name="engine", sockets=(engine.fileno(),), engine="", holds=True)
@@ -191,11 +191,16 @@ async def control_plane(
             await asyncio.to_thread(keeper.stop)
 
 
-def stopping() -> asyncio.Event:
-    """Set when this process is told to stop."""
+def stopping(data: socket.socket) -> asyncio.Event:
+    """Set when this process is told to stop; from then on nobody can connect to the socket."""
     stop = asyncio.Event()
+
+    def told() -> None:
+        data.close()  # workers close theirs: without one left, callers are refused instead of left waiting
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told)
     return stop
 
 

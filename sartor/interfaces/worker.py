@@ -123,7 +123,7 @@ async def hold(shop: Workshop, place: Place, stop: asyncio.Event, ready: Callabl
 
     server = EngineServer(LocalModels(shop))
     await server.start(socket.socket(fileno=os.dup(place.sockets[0])))
-    counters = Counters()
+    counters = Counters(workers=0)
     watch_process(counters)
     ready(counters)
     await stop.wait()

@@ -27,6 +27,11 @@ from sartor.serving.remote import EngineServer, RemoteEngine
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
 def listening(folder: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX)
     bound.bind(str(folder / "engine.sock"))

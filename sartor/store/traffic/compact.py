@@ -47,6 +47,8 @@ def compact(folder: Path, index: TrafficIndex, *, before: float, now: float | No
     """
     now = time.time() if now is None else now
     index.catch_up()
+    with writing(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with writing(folder), holding(folder), ExitStack() as locks:
         (folder / "old").mkdir(mode=0o700, exist_ok=True)
         for part in (folder / "old").glob("*.part"):
