@@ -88,7 +88,7 @@ class Units:
 def units_of(outcomes: Outcomes, span: float) -> Units:
     """Who was drawn, and their rows within a span of seconds after the first."""
     propensity = np.asarray(outcomes.propensity, dtype=np.float64)
-    drawn = np.isin(outcomes.arm, ARMS) & (propensity > 0.0) & (propensity < 1.0)
+    drawn = np.isin(outcomes.arm, ARMS) & (propensity > 0.0) & (propensity < 1.0) & np.isfinite(outcomes.age)
     rows = np.flatnonzero(drawn)
     rows = rows[np.argsort(-outcomes.age[rows], kind="stable")]
     unit = _codes(outcomes.unit, rows)
