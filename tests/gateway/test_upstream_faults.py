@@ -108,6 +108,17 @@ def test_nobody_listens():
     uvloop.run(main())
 
 
+def test_a_time_that_is_over_at_once_is_a_timeout_too():
+    async def main(server: Faulty) -> None:
+        for name in ("first_token", "total"):
+            timing = QUICK.model_copy(update={name: 1e-9})
+            with pytest.raises(UpstreamError) as caught:
+                await predicted(opened(server.url("hang"), timing=timing))
+            assert caught.value.code in ("upstream_timeout", "upstream_connect")
+
+    with_server(main)
+
+
 def test_odd_but_good_answers_are_taken():
     async def main(server: Faulty) -> None:
         for way in ("announced", "until-closed", "ok"):

@@ -143,6 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         self._stream = False
         self._waits: Waits | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
         self._sent = self._last = 0.0
         self._heard = False
         self._paused = False
@@ -315,9 +316,9 @@ class Connection(asyncio.BufferedProtocol):
         A timer that rings too early is set anew then: most requests find one that is good enough, and touch none.
         """
         due = self._due()
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._rings:
             self._stop_timer()
-            self._timer = self.loop.call_at(due, self._tick)
+            self._timer, self._rings = self.loop.call_at(due, self._tick), due
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -331,7 +332,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         now, due = self.loop.time(), self._due()
         if now < due:
-            self._timer = self.loop.call_at(due, self._tick)
+            self._timer, self._rings = self.loop.call_at(due, self._tick), due
         elif now >= waits.until:
             self._fail("total", "its answer was not whole in time")
         elif not answer.status:
