@@ -26,8 +26,8 @@ NAME = "canary"
 VERSION = 1
 SURE = 1e-3
 """Level at which arms are said to be observed at different rates."""
-CELL = 30
-"""Rows with an outcome that tell something of a stratum."""
+CELL = 60
+"""Rows of a stratum after which the lack of outcomes is told."""
 LATE = 0.2
 """Share of outcomes after the mature window above which it is too short."""
 
@@ -338,8 +338,8 @@ def _strata(rows: Any, canary: Bools, known: Bools, units: Units, settings: Sett
         for stratum in np.unique(strata[side]):
             cell = side & (strata == stratum)
             share, seen = cell.sum() / max(1, side.sum()), int(known[cell].sum())
-            few = seen < CELL or seen * settings.most_weight < cell.sum()
-            if few and share > settings.unseen and cell.sum() >= CELL:
+            few = seen * settings.most_weight < cell.sum() and cell.sum() >= CELL
+            if few and share > settings.unseen:
                 unseen = max(unseen, float(share))
                 missing.append(
                     f"{CELL - seen} outcomes of the stratum '{stratum}' in {arm} ({share:.1%} of its requests)"
