@@ -5,7 +5,8 @@ share (quasi-Poisson regression); the logarithm of a request's mean cost is a li
 resampled: blocks of days are drawn from the residuals, all routes together, and every draw moves the lines as a new
 fit would (Künsch 1989, "The jackknife and the bootstrap for general stationary observations"). Where days are few,
 priors speak: a trend to three times or a third in a year, weekdays that differ by about half, days that scatter by a
-fifth. Half of the draws carry a trend on in percent, half in units, because a short history can't tell the two apart.
+fifth. Half of the draws carry a trend of the requests on in percent, half in units, because a short history can't tell
+the two apart; a request's cost goes on in units, since prompts and messages grow by what is added to them.
 
 Knows no model and no currency. What it can't know: a new customer, a new prompt or a stop after the history ends.
 """
@@ -111,11 +112,12 @@ def carry_forward(history: History, days: int, *, draws: int = DRAWS, seed: int 
     later = np.arange(history.first + history.days, history.first + history.days + days)
     offset = np.arange(1, days + 1)
     level = _carry(counts.moved(_drawn(counts, past, random), random), routes, offset, later, units)
-    each = _carry(means.moved(_drawn(means, past, random), random), routes, offset, later, units)
+    each = _carry(means.moved(_drawn(means, past, random), random), routes, offset, later, np.ones(draws, bool))
     noise = _drawn(counts, ahead, random)
-    both = np.array([False, True])
+    ways = np.array([False, True])
     middle = [
-        _carry(np.vstack([lines.fitted] * 2), routes, offset, later, both).mean(axis=0) for lines in (counts, means)
+        _carry(np.tile(lines.fitted, (len(way), 1)), routes, offset, later, way).mean(axis=0)
+        for lines, way in ((counts, ways), (means, ways[1:]))
     ]
     slopes = [np.expm1(lines.fitted[routes : 2 * routes]) for lines in (counts, means)]
     requests = np.maximum(level + noise * np.sqrt(level), 0.0)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from ledger_sample import DAY, START, Given, exchange, traffic
 
+from benchmarks.economics import kills
 from sartor.core.errors import AskError, NotFoundError
 from sartor.core.records import Metric, Report, Run, TaskRecord
 from sartor.core.task import Task
@@ -215,3 +216,12 @@ def test_pages_hold_what_they_are_given_and_nothing_that_runs(shop):
         assert "default-src &#x27;none&#x27;" in page
     assert "add up to the same" in ledger_page(view)
     assert "Money a month by volume" in forecast_page(found)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_books_are_exact_after_writers_were_killed(tmp_path, mode):
+    found = kills(tmp_path / "home", mode, 1)
+    assert found["told"] > 20
+    assert found["exact"]
+    if mode == "sync":
+        assert found["lost"] == 0

@@ -144,10 +144,10 @@ def against(done, **rest):
 
 def test_a_random_share_stands_for_the_rest_and_its_interval_holds_the_truth():
     held = 0
-    for seed in range(60):
+    for seed in range(30):
         random = np.random.default_rng(seed)
-        costs = (random.lognormal(size=2000) * 1e6).astype(int)
-        drawn = random.random(2000) < 0.1
+        costs = (random.lognormal(size=1000) * 1e6).astype(int)
+        drawn = random.random(1000) < 0.1
         done = [
             exchange(i, cost=int(c), arm="control", propensity=0.1)
             if d
@@ -157,7 +157,7 @@ def test_a_random_share_stands_for_the_rest_and_its_interval_holds_the_truth():
         found = against(done).cost(())
         assert found.how == "sampled"
         held += found.low <= costs.sum() / NANO <= found.high
-    assert held >= 48, "a 90 % interval"
+    assert held >= 23, "a 90 % interval"
 
 
 def test_requests_that_a_cascade_passed_on_are_no_random_sample():
