@@ -146,7 +146,7 @@ def test_a_random_share_stands_for_the_rest_and_its_interval_holds_the_truth():
     held = 0
     for seed in range(30):
         random = np.random.default_rng(seed)
-        costs = (random.lognormal(size=1000) * 1e6).astype(int)
+        costs = (random.lognormal(sigma=0.5, size=1000) * 1e6).astype(int)
         drawn = random.random(1000) < 0.1
         done = [
             exchange(i, cost=int(c), arm="control", propensity=0.1)
