@@ -341,9 +341,8 @@ def _strata(rows: Any, canary: Bools, known: Bools, units: Units, settings: Sett
             few = seen * settings.most_weight < cell.sum() and cell.sum() >= CELL
             if few and share > settings.unseen:
                 unseen = max(unseen, float(share))
-                missing.append(
-                    f"{CELL - seen} outcomes of the stratum '{stratum}' in {arm} ({share:.1%} of its requests)"
-                )
+                wanted = math.ceil(cell.sum() / settings.most_weight) - seen
+                missing.append(f"{wanted} outcomes of the stratum '{stratum}' in {arm} ({share:.1%} of its requests)")
     if not missing:
         return "every stratum", "Something is known of every kind of request.", ""
     says = f"Of kinds of requests that make up to {unseen:.1%} of the traffic hardly anything is known."
