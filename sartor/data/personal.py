@@ -213,7 +213,10 @@ PATTERNS = (
     _pattern("phone", rf"{ALONE}[2-9]\d{{2}}([-.])[2-9]\d{{2}}\1\d{{4}}(?![\w-])", phone),
 )
 """In order of trust: where two overlap, the earlier one counts. No repeat is unbounded: hostile texts cost no more."""
-MARKS = re.compile(r"[@\d]|::|://")
+MARKS = re.compile(
+    r"[@:\d](?:(?<=@)|(?<=:)(?://|[0-9a-fA-F]{0,4}:)|(?:[ .()/-]{0,2}\d){6}"
+    r"|(?<=\d)(?:\.\d{1,3}\.\d|\d[a-zA-Z]\d\d[a-zA-Z]\d)|(?<=[a-zA-Z]{2}\d)\d(?:[ -]?[a-zA-Z0-9]){11})"
+)
 """A text with none of these has nothing that a pattern could find."""
 
 

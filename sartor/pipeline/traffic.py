@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ FALSE, TRUE = ("false", "no", "0"), ("true", "yes", "1")
 _FILTERS = [item.name for item in fields(Filters) if item.name not in ("since", "until")]
 
 
+LONG, LONGEST_KNOWN = 200, 20_000
+"""Characters of texts that are worth remembering: the application's prompt is the same in every request."""
+
+
 def redact(text: str) -> str:
     """A text in which each personal thing that has a form is replaced by its kind, as in `[EMAIL]`."""
+    return _known(text) if LONG < len(text) < LONGEST_KNOWN else personal.redact(text, personal.find(text))
+
+
+@lru_cache(maxsize=256)
+def _known(text: str) -> str:
     return personal.redact(text, personal.find(text))
 
 
