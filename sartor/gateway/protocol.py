@@ -6,7 +6,7 @@ name, never left out in silence. Knows no connections and no keys but the header
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -19,8 +19,7 @@ PROTOCOLS = Shelf("sartor.gateway.protocols")
 Endpoint = Literal["chat", "completions", "embeddings"]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What is sent."""
 
     path: str
@@ -28,8 +27,7 @@ class Asked:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A whole answer."""
 
     text: str | None

@@ -22,7 +22,8 @@ class RetryBudget:
 
     def earn(self) -> None:
         """A request came."""
-        self._left = min(self._left + self._share, self._reserve)
+        if self._left < self._reserve:
+            self._left += self._share
 
     def spend(self) -> bool:
         """Take one repeat, if there is one."""

@@ -8,8 +8,7 @@ it has begun gives what has arrived as such a last chunk, whose hop says `failed
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sartor.core.errors import AskError, BusyError, SartorError, UpstreamError
 from sartor.core.predict import Chunk, Hop, Prediction, Request, Usage
@@ -59,8 +58,7 @@ def open_upstream(
     return UpstreamPredictor(spec, dialect, secret=secret, price=price, clock=clock, pool=pool)
 
 
-@dataclass(frozen=True, slots=True)
-class _Under:
+class _Under(NamedTuple):
     """A request that is under way."""
 
     request: Request

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import httptools
 
@@ -11,9 +10,9 @@ from sartor.core.route import Timing
 
 HEADER_BYTES = 64 * 1024
 ANSWER_BYTES = 64 * 1024 * 1024
-READ_BYTES = 64 * 1024
+READ_BYTES = 32 * 1024
 """At one time from one connection."""
-HELD_BYTES = 64 * 1024
+HELD_BYTES = 32 * 1024
 """Of a stream that nobody takes; then the connection is not read any more."""
 TAIL_SECONDS = 1.0
 """How long the end of an answer is waited for after its last word, so that the connection can be kept."""
@@ -31,8 +30,7 @@ class BrokenError(Exception):
         self.begun = begun
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(NamedTuple):
     """When a request is given up, on the loop's clock."""
 
     timing: Timing
