@@ -240,9 +240,11 @@ def _nullable(schema: Any, root: Any, param: str) -> bool:
         schema = _referred(schema["$ref"], root, param)
     if not isinstance(schema, dict):
         return False
-    alternatives = schema.get("anyOf") or schema.get("oneOf") or []
+    alternatives = schema.get("anyOf") or schema.get("oneOf")
     kinds = schema.get("type")
-    return (isinstance(kinds, list) and "null" in kinds) or any(_is_null(a) for a in alternatives)
+    if isinstance(kinds, list) and "null" in kinds:
+        return True
+    return isinstance(alternatives, list) and any(_is_null(a) for a in alternatives)
 
 
 def _is_null(schema: Any) -> bool:

@@ -189,6 +189,31 @@ def test_a_reply_that_is_no_json_has_no_label():
     assert label_of(b"<html>", LABELS) is None
 
 
+NAMES = "type function name parameters properties required enum const anyOf $ref json_schema schema string object null"
+WORDS = st.sampled_from([*NAMES.split(), "#", "#/properties/a", "a", "auto", "message", "content", "tool_calls"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 9) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["tools", "tool_choice", "response_format", "functions"]), JSON, max_size=3))
+def test_whatever_is_sent_is_a_form_or_refused_in_words(asked):
+    try:
+        form = form_of(asked)
+    except AskError:
+        return
+    assert isinstance(form, Form)
+
+
+@given(JSON, st.sampled_from([Form(), Form("json", ("a", "type")), Form("tool", ("a",), "a")]))
+def test_whatever_is_answered_is_a_label_or_none(said, form):
+    assert label_in(said, LABELS, form) in (*LABELS, None)
+    assert label_in(json.dumps(said), LABELS, form) in (*LABELS, None)
+    assert label_of(json.dumps({"choices": [said]}).encode(), LABELS, form) in (*LABELS, None)
+
+
 FORMS = st.sampled_from(
     [
         {},

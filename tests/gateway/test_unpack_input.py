@@ -202,3 +202,29 @@ def test_a_filled_pattern_gives_its_texts_back(literals, data):
     assert found == tuple(texts) or (found is None and len(holes) > 1)
     if len(holes) == 1:
         assert found is not None
+
+
+WORDS = st.sampled_from(["messages", "role", "content", "user", "text", "type", "prompt", "a"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 9) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["messages", "prompt", "metadata"]), JSON | st.lists(JSON, max_size=3), max_size=3),
+    st.sampled_from(
+        [
+            {},
+            {"chat": "all_user"},
+            {"chat": "json"},
+            TWO,
+            {"chat": "pointer", "pointers": {"text": "/messages/0/content"}},
+            {"chat": "pointer", "pointers": {"text": "/metadata/0/a/1"}},
+        ]
+    ),
+)
+def test_whatever_is_sent_has_a_text_or_none(body, spec):
+    found = find(body, **spec)
+    assert found is None or found.text.strip()
