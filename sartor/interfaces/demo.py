@@ -6,7 +6,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -98,8 +98,9 @@ def serving(shop: Workshop) -> Iterator[str]:
                     raise UpstreamError("The server stopped before it could answer.", retryable=False)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
-            if stops:
-                stops[0]()
+            with suppress(RuntimeError):  # its loop has ended already, and the future says why
+                for stop in stops:
+                    stop()
         served.result()
 
 
