@@ -1,5 +1,6 @@
 """From rows with recorded answers, or from captured traffic, to a server that replays them."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def open_replay(
         AskError: the file can't be read, or has nothing to replay.
         NotFoundError: it has no column of that name; those it has are listed.
     """
-    rows = list(_rows(path))
+    rows = [_unfolded(row) for row in _rows(path)]
     if rows and _is_traffic(rows[0]):
         book = Book(_from_traffic(rows, task))
     else:
@@ -93,6 +94,17 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], text: str, answers: Mapping[st
             said = {model: row.get(column) for model, column in answers.items()}
             told = {m: Answered("" if a is None else str(a), seconds=seconds) for m, a in said.items()}
             yield Recorded(row[text], told)
+
+
+def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the objects that a table can only hold as JSON."""
+    held = {name: row[name] for name in ("request", "response") if isinstance(row.get(name), str)}
+    if len(held) < 2:
+        return row
+    try:
+        return row | {name: json.loads(text) for name, text in held.items()}
+    except ValueError:  # columns of that name, with something else in them
+        return row
 
 
 def _is_traffic(row: Mapping[str, Any]) -> bool:

@@ -162,12 +162,22 @@ def test_a_task_says_where_the_input_stands(rows: Path):
     served(open_replay(rows, answers=ANSWERS), without)
 
 
-def test_captured_traffic_says_itself_who_answered_what(tmp_path: Path):
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_captured_traffic_says_itself_who_answered_what(tmp_path: Path, ending: str):
     request = {"model": "giant", "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "hello"}]}
     choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
     response = {"model": "giant-2026", "choices": [choice], "usage": {"prompt_tokens": 70, "completion_tokens": 9}}
     broken = {"request": {"messages": 5}, "response": {"choices": []}}
-    path = write(tmp_path / "t.jsonl", [{"request": request, "response": response, "seconds": 0.01}, broken])
+    traffic = [{"request": request, "response": response, "seconds": 0.01}, broken]
+    path = tmp_path / f"t.{ending}"
+    if ending == "jsonl":
+        write(path, traffic)
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folded = [row | {name: json.dumps(row[name]) for name in ("request", "response")} for row in traffic]
+        pq.write_table(pa.Table.from_pylist(folded), path)
 
     async def main(ask: Ask) -> None:
         for name in ("giant", "giant-2026"):
