@@ -6,6 +6,7 @@ from sartor.core.task import Task
 from sartor.data.check import Finding, check_task
 from sartor.data.reading import SOURCES
 from sartor.evaluation.measure import METRICS
+from sartor.gateway.unpack import check_input
 from sartor.pipeline.curate import CURATORS, curate, open_dataset, read
 from sartor.pipeline.make import RECIPES
 from sartor.pipeline.workshop import Workshop
@@ -24,9 +25,10 @@ def check(shop: Workshop, task: Task, base_dir: Path) -> list[Finding]:
 
 
 def check_plugins(task: Task) -> None:
-    """Take every plug-in that the task names and read its settings, before any work is done."""
+    """Take every plug-in that the task names and read its settings, and its prompt, before any work is done."""
     from sartor.hub.catalogue_reading import entry
 
+    check_input(task.input)
     for source in task.data.sources:
         SOURCES.take(source.use).read(source.settings)
     for curator in task.data.curate:

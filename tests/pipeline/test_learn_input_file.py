@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from sartor.core.errors import AskError, NotFoundError, RefusedError
-from sartor.core.task import InputSpec
+from sartor.core.task import InputSpec, PromptMessage
 from sartor.core.traffic import Content, Exchange
+from sartor.pipeline.check import check_plugins
 from sartor.pipeline.learn_input import (
     block_text,
     chats_in,
@@ -152,6 +153,12 @@ def test_a_prompt_that_the_capture_changed_is_not_learned_from_it():
     refuse_redacted(learn(bodies(), spec=None))
     with pytest.raises(RefusedError, match=r"\[EMAIL\]"):
         refuse_redacted(learn(bodies(system="Write to [EMAIL] if unsure."), spec=None))
+
+
+def test_a_task_with_a_prompt_that_can_not_be_read_is_refused_before_any_work(desk):
+    wrong = InputSpec(chat="template", prompt=(PromptMessage(role="user", content="Text: {txt}"),))
+    with pytest.raises(NotFoundError, match="Did you mean 'text'"):
+        check_plugins(desk.model_copy(update={"input": wrong}))
 
 
 def captured(shop: Workshop, values: list[dict[str, Any]], *, content: bool = True, route: str = "triage") -> None:
