@@ -29,7 +29,7 @@ class Recorder:
         self._log, self._redact = log, redact
         self.mark = mark
         """The keyed digest that stands for a user or a business key in an exchange."""
-        self._treatments: dict[int, tuple[Capture, Treatment, bool]] = {}
+        self._treatments: dict[int, tuple[Capture, Treatment, bool, bool]] = {}
 
     def record(self, exchange: Exchange, content: Content | None, spec: Capture) -> Awaitable[None] | None:
         """Write down what happened; the accounting row always, the content as the route says.
@@ -44,11 +44,12 @@ class Recorder:
         known = self._treatments.get(id(spec))
         if known is None:
             known = self._learn(spec)
-        if content is not None and not keeps(spec, exchange.id):
+        _, how, sync, whole = known
+        if not whole and content is not None and not keeps(spec, exchange.id):
             content = None
-        return self._log.append(exchange, content, sync=known[2], how=known[1])
+        return self._log.append(exchange, content, sync=sync, how=how)
 
-    def _learn(self, spec: Capture) -> tuple[Capture, Treatment, bool]:
+    def _learn(self, spec: Capture) -> tuple[Capture, Treatment, bool, bool]:
         if len(self._treatments) >= MOST_SPECS:
             self._treatments.clear()
         how = Treatment(
@@ -58,7 +59,7 @@ class Recorder:
             days=spec.days,
         )
         # The spec is kept with it: its id stays its own as long as it is alive.
-        known = self._treatments[id(spec)] = (spec, how, spec.durability == "sync")
+        known = self._treatments[id(spec)] = (spec, how, spec.durability == "sync", spec.level in ("full", "hash"))
         return known
 
     def counts(self) -> Mapping[str, int]:

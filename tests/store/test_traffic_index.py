@@ -254,7 +254,7 @@ def test_a_segment_of_a_version_with_other_fields_is_read(store: Store, monkeypa
 
     names = tuple(n for n in frames.FIELDS[Exchange] if n not in ("request_id", "shadow_of"))
     monkeypatch.setitem(frames.FIELDS, Exchange, names)
-    monkeypatch.setattr(frames, "_exchange", attrgetter(*names))
+    monkeypatch.setattr(frames, "_facts", attrgetter(*names[:-1]))
     write(store, exchange(1, request_id="not written"))
     monkeypatch.undo()
     store.traffic.index.catch_up()

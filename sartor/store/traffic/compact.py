@@ -15,7 +15,7 @@ from typing import Any
 
 from sartor.store.disk import sync, writing
 from sartor.store.traffic import old
-from sartor.store.traffic.frames import DEFAULTS, EMPTY, ERASED, EXCHANGE, FEEDBACK, TOMBSTONE, Frame
+from sartor.store.traffic.frames import EMPTY, EXCHANGE, FEEDBACK, Frame
 from sartor.store.traffic.index import DAY, TrafficIndex, day_of
 from sartor.store.traffic.segment import Reader, finished, segments
 
@@ -109,8 +109,7 @@ def _read(path: Path) -> Iterator[tuple[Any, dict[str, Any] | None]]:
             yield item, None
             continue
         assert reader.header is not None
-        names = {EXCHANGE: reader.header.exchange, FEEDBACK: reader.header.feedback, ERASED: TOMBSTONE}
-        yield item, dict(DEFAULTS[item.kind]) | dict(zip(names[item.kind], item.row, strict=True))
+        yield item, reader.header.named(item)
 
 
 def _id(kind: int, row: Mapping[str, Any]) -> str:

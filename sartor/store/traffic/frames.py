@@ -6,7 +6,7 @@ frames: content of strangers can't hold a frame that a reader would believe. Kno
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -30,7 +30,10 @@ EXCHANGE, FEEDBACK, ERASED = 1, 2, 3
 EMPTY, KEPT, HASHED, SEALED = 0, 1, 2, 3
 """Forms of content: none, as it was said (or redacted), only its keyed digest, encrypted under its subject's key."""
 
-FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in (Exchange, HopRow, Feedback)}
+FIELDS = {
+    kind: tuple(sorted((f.name for f in fields(kind)), key="hops".__eq__)) for kind in (Exchange, HopRow, Feedback)
+}
+"""Names of the fields in the order in which rows have their values; hops come last."""
 TOMBSTONE = ("tenant", "subject", "at")
 """Fields of an erasure."""
 DEFAULTS: Mapping[int, dict[str, Any]] = {
@@ -41,7 +44,9 @@ DEFAULTS: Mapping[int, dict[str, Any]] = {
 """Values of fields that older segments don't have."""
 Record = tuple[int, Mapping[str, Any], int, int, int]
 """Kind, fields by name, place in its file, form of its content, days that this is kept."""
-_exchange = attrgetter(*FIELDS[Exchange])
+_HOP_DEFAULTS = {f.name: f.default for f in fields(HopRow) if f.default is not MISSING}
+_facts = attrgetter(*(name for name in FIELDS[Exchange] if name != "hops"))
+_hop = attrgetter(*FIELDS[HopRow])
 _feedback = attrgetter(*FIELDS[Feedback])
 
 
@@ -70,7 +75,7 @@ class Damage:
 
 def header(word: bytes) -> bytes:
     """The first bytes of a segment."""
-    names = orjson.dumps({"exchange": FIELDS[Exchange], "feedback": FIELDS[Feedback]})
+    names = orjson.dumps({"exchange": FIELDS[Exchange], "hop": FIELDS[HopRow], "feedback": FIELDS[Feedback]})
     return _HEAD.pack(_MARK, VERSION, len(names), word) + names
 
 
@@ -80,8 +85,16 @@ class Header:
 
     word: bytes
     size: int
-    exchange: tuple[str, ...]
-    feedback: tuple[str, ...]
+    names: Mapping[int, Sequence[str]]
+    """Kind -> the fields of its rows."""
+    hop: Sequence[str]
+
+    def named(self, item: Frame) -> dict[str, Any]:
+        """A record's fields by name; those that its segment has not are as they are by default."""
+        row: dict[str, Any] = DEFAULTS[item.kind] | dict(zip(self.names[item.kind], item.row, strict=True))
+        if item.kind == EXCHANGE:
+            row["hops"] = [_HOP_DEFAULTS | dict(zip(self.hop, step, strict=True)) for step in row["hops"]]
+        return row
 
 
 def read_header(data: bytes, where: object) -> Header | None:
@@ -101,14 +114,15 @@ def read_header(data: bytes, where: object) -> Header | None:
         return None
     try:
         names = orjson.loads(data[_HEAD.size : _HEAD.size + length])
-        return Header(word, _HEAD.size + length, tuple(names["exchange"]), tuple(names["feedback"]))
+        kinds = {EXCHANGE: names["exchange"], FEEDBACK: names["feedback"], ERASED: TOMBSTONE}
+        return Header(word, _HEAD.size + length, kinds, names["hop"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{where} is damaged: its header can't be read.", code="store_damaged") from error
 
 
 def exchange_row(exchange: Exchange) -> bytes:
-    """The accounting row as JSON: values in the order of the fields, hops as objects."""
-    return orjson.dumps(_exchange(exchange))
+    """The accounting row as JSON: values in the order of the fields, the hops, likewise, at the end."""
+    return orjson.dumps((*_facts(exchange), [*map(_hop, exchange.hops)]))
 
 
 def tombstone_row(tombstone: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 Only whole records are seen. Where a record stands twice, since it had to be written anew, the later place counts.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 
 from sartor.store.engine import Database
 from sartor.store.traffic import old, tables
-from sartor.store.traffic.frames import DEFAULTS, ERASED, EXCHANGE, FEEDBACK, TOMBSTONE, Damage, Frame, Header, Record
+from sartor.store.traffic.frames import ERASED, EXCHANGE, FEEDBACK, Damage, Frame, Record
 from sartor.store.traffic.queries import Queries
 from sartor.store.traffic.segment import Reader, segments
 
@@ -88,7 +88,8 @@ class TrafficIndex(Queries):
         """Index the next batch of a segment; how many records that was, and how far it now is."""
         reader = Reader(path, at)
         items = list(islice(reader.items(), BATCH))
-        if not items or reader.header is None:
+        header = reader.header
+        if not items or header is None:
             return 0, at
         found = [item for item in items if isinstance(item, Frame)]
         damaged = sum(item.end - item.start for item in items if isinstance(item, Damage))
@@ -97,7 +98,7 @@ class TrafficIndex(Queries):
             stands, before = _stands(connection, path.name)
             if stands != at:  # somebody else was first
                 return 0, stands
-            _put(connection, path.name, _of_frames(found, reader.header))
+            _put(connection, path.name, ((f.kind, header.named(f), f.start, f.form, f.days) for f in found))
             _reach(connection, path.name, items[-1].end, before + damaged)
         return len(found), items[-1].end
 
@@ -130,13 +131,6 @@ def _stands(connection: Connection, name: str) -> tuple[int, int]:
 
 def _reach(connection: Connection, name: str, place: int, damaged: int) -> None:
     tables.insert(connection, tables.progress, [(name, place, damaged)], ("place", "damaged"))
-
-
-def _of_frames(found: Iterable[Frame], header: Header) -> Iterator[Record]:
-    names = {EXCHANGE: header.exchange, FEEDBACK: header.feedback, ERASED: TOMBSTONE}
-    for item in found:
-        row = DEFAULTS[item.kind] | dict(zip(names[item.kind], item.row, strict=True))
-        yield item.kind, row, item.start, item.form, item.days
 
 
 def _put(connection: Connection, name: str, records: Iterable[Record]) -> None:
