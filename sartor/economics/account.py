@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, get_args
 
 from sartor.core.errors import unknown
@@ -178,7 +179,12 @@ def sum_of(lines: Iterable[Line]) -> Line:
 
 def day_of(at: float) -> str:
     """The day in UTC, ISO 8601."""
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    return _day(int(at // DAY))
+
+
+@lru_cache(maxsize=4096)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * DAY, UTC).date().isoformat()
 
 
 def hours_by_day(start: float, end: float) -> Iterator[tuple[str, float]]:

@@ -99,12 +99,12 @@ def _pays(o: Outlook, facts: dict[str, Any]) -> list[Safe | str]:
     if o.option.name in (NOW, GIANT):
         return ["", ""]
     pays = o.pays_back
-    day = f"day {pays.day:,}" if pays.day else f"not in {facts['days']} days"
-    late = f"day {pays.late:,}" if pays.late else "later"
-    below = f"day {pays.early:,} to {late}" if pays.early else ""
+    dates = next(item["pays_back"]["dates"] for item in facts["options"] if item["option"] == o.option.name)
+    below = f"{dates['early']} to {dates.get('late', 'later')}" if "early" in dates else ""
+    below += f"; {pays.requests:,} requests" if pays.requests else ""
     volume = "never" if pays.from_volume is None else f"{pays.from_volume:,.0f} requests a month"
     volume = "any volume" if pays.from_volume == 0 else volume
-    return [two(day, f"{below}; {pays.requests:,} requests" if pays.requests else below), volume]
+    return [two(dates.get("day", f"not in {facts['days']} days"), below), volume]
 
 
 def _cliff(found: Sequence[Outlook], facts: dict[str, Any], money: Show) -> Safe | None:

@@ -135,6 +135,7 @@ def forecast(
         options = _options(shop, name, seen, giants, assumed)
         found += outlook(_at_volume(carry_forward(seen.giant, days), assumed.volume), options, confidence=CONFIDENCE)
     facts = _facts(shop, seen, paths, found, giants, assumed) | {"start": _iso(start), "days": days}
+    facts["options"] = [_dated(o, start) for o in found]
     metrics = {f"month:{o.option.name}": _metric(o, seen.now.days) for o in found}
     title = f"forecast of {name} from {_iso(start)}"
     report = Report(purpose="forecast", subject=name, title=title, task=name, metrics=metrics, facts=facts)
@@ -267,11 +268,19 @@ def _facts(
             for i, route in enumerate(seen.routes)
         ],
         "assumed": asdict(assumed),
-        "options": [o.body() for o in found],
         "cumulated": {o.option.name: [list(day) for day in o.cumulated] for o in found},
         "cliff": {o.option.name: list(o.cliff) for o in found},
         "multiples": [float(v) for v in CLIFF],
     }
+
+
+def _dated(found: Outlook, start: int) -> dict[str, Any]:
+    """One way as JSON, the days of its payback as dates."""
+    pays = found.pays_back
+    dates = {
+        name: _iso(start + day - 1) for name in ("day", "early", "late") if (day := getattr(pays, name)) is not None
+    }
+    return found.body() | {"pays_back": pays.body() | {"dates": dates}}
 
 
 def _metric(found: Outlook, n: int) -> Metric:

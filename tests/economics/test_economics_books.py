@@ -1,6 +1,8 @@
 """The books of a store: what was captured, what runs took, what people booked; forecasts kept and held against them."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -179,6 +181,13 @@ def test_a_forecast_at_a_stated_volume_and_with_machines(shop):
     assert options["tuned"].made_for.value == pytest.approx(500, abs=1)
     pays = options["tuned"].pays_back
     assert pays.early <= pays.day <= pays.late
+    told = next(o for o in found.report.facts["options"] if o["option"] == "tuned")["pays_back"]
+    first = seconds(found.report.facts["start"])
+    assert {n: (seconds(day) - first) / DAY + 1 for n, day in told["dates"].items()} == {
+        "day": pays.day,
+        "early": pays.early,
+        "late": pays.late,
+    }
     assert pays.chance == 1
 
 
@@ -225,3 +234,18 @@ def test_books_are_exact_after_writers_were_killed(tmp_path, mode):
     assert found["exact"]
     if mode == "sync":
         assert found["lost"] == 0
+
+
+def test_the_command_line_books_and_tells(shop, tmp_path):
+    log(shop, [exchange(i) for i in range(3)])
+
+    def sartor(*words):
+        command = [sys.executable, "-m", "sartor.interfaces.cli.main", "--home", str(tmp_path / "home"), "economics"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+
+    assert "Booked 42.00 EUR of labelling" in sartor("book", "labelling", "--minutes", "42", "--hourly", "60").stdout
+    done = sartor("ledger", "--by", "route", "--json", "--html", str(tmp_path / "books.html"))
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["route"]: row["total"] for row in rows} == {"": 42 * NANO, "desk": 3000}
+    assert "Books" in (tmp_path / "books.html").read_text()
+    assert sartor("ledger", "--by", "dya").returncode == 4

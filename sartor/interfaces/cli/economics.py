@@ -188,9 +188,11 @@ def forecast(
 def _way(option: dict[str, Any], days: int) -> tuple[str, ...]:
     month, pays = option["month"], option["pays_back"]
     first = option["option"] in ("now", "giant")
-    day = f"day {pays['day']}" if pays["day"] else f"not in {days} days"
-    late = f"to {pays['late']}" if pays["late"] else "or later"
-    reach = f" ({pays['early']} {late})" if pays["early"] else ""
+    dates = pays["dates"]
+    day = dates.get("day", f"not in {days} days")
+    reach = (
+        f" ({dates['early']} {'to ' + dates['late'] if 'late' in dates else 'or later'})" if "early" in dates else ""
+    )
     volume = pays["from_requests_a_month"]
     return (
         option["option"],
