@@ -30,6 +30,8 @@ class Guards(Settings):
     """Share of failed requests by which it may be worse than the control."""
     latency_factor: Annotated[float, Field(gt=1)] | None = 3.0
     """How many times the control's median time its own may be."""
+    latency_seconds: Annotated[float, Field(ge=0)] = 0.1
+    """By which it must be slower as well: of a millisecond thrice is nothing."""
     min_requests: Annotated[int, Field(ge=1, le=RECENT)] = 20
     """Of the canary, before which nothing is judged; of the control too, before times are compared."""
 
@@ -38,10 +40,13 @@ class Params(Settings):
     """The two sides."""
 
     live: Target
+    """What answers the others."""
     canary: Target
+    """What is tried."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of those who ask; who is in a small share stays in a larger one."""
     guards: Guards = Guards()
+    """What stops it at once."""
 
 
 class Side:
@@ -191,6 +196,7 @@ class Canary:
             )
         if guards.latency_factor is None or len(control) < guards.min_requests:
             return ""
-        if canary.seconds > guards.latency_factor * control.seconds > 0:
+        slower = canary.seconds - control.seconds
+        if slower > guards.latency_seconds and canary.seconds > guards.latency_factor * control.seconds > 0:
             return f"latency: a median of {canary.seconds:.3g} s, {control.seconds:.3g} s in the control"
         return ""
