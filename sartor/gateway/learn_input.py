@@ -6,7 +6,6 @@ the prompt really fits. Where that are too few, or nothing varies, nothing is gu
 """
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 from sartor.core.errors import AskError, RefusedError
 from sartor.core.task import PromptMessage
 from sartor.gateway.learn_pattern import FEW, SHARED, learn_pattern, versions
+from sartor.gateway.policy import draw
 from sartor.gateway.prompt import Pattern, Prompt
 from sartor.gateway.unpack import messages_of
 
@@ -24,6 +24,9 @@ MOST = 5000
 """Chats from which is learned; the others still count in what is held out."""
 HELD_OUT = 5
 """One chat in so many is held out."""
+FEWEST_HELD_OUT = 10
+LEAST = FEWEST - FEWEST_HELD_OUT
+"""Chats of one prompt without which it is not inferred."""
 REPEATED = 4
 """Characters of a line of fixed text that mean something when they stand in what varies too."""
 DEPTH = 6
@@ -93,13 +96,15 @@ def learn_input(chats: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = 
             "Wait for more traffic",
             "too_few_chats",
         )
-    held_out = [said for at, said in enumerate(readable) if _is_held_out(at)]
-    rest = [said for at, said in enumerate(readable) if not _is_held_out(at)]
+    # By chance, not by counting: traffic may have a rhythm of its own.
+    shuffled = sorted(range(len(readable)), key=lambda at: draw("held out", str(at)))
+    size = max(FEWEST_HELD_OUT, len(readable) // HELD_OUT)
+    held_out = [readable[at] for at in shuffled[:size]]
+    rest = [readable[at] for at in shuffled[size:]]
     found = _measured(list(_prompts(rest[:: -(-len(rest) // MOST)])), held_out)
     if not found:
         raise _refused(
-            f"nothing varies in {len(readable)} chats, or every part of them that is alike has fewer than "
-            f"{FEWEST * (HELD_OUT - 1) // HELD_OUT}",
+            f"nothing varies in {len(readable)} chats, or every part of them that is alike has fewer than {LEAST}",
             "nothing_varies",
         )
     if found[0].coverage < coverage:
@@ -114,11 +119,6 @@ def learn_input(chats: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = 
     named = tuple(_named(one, held_out, columns if at == 0 else ()) for at, one in enumerate(found))
     strangers = tuple(said for said in readable if named[0].prompt.match(said) is None)[:5]
     return Lesson(len(readable), len(held_out), named, strangers)
-
-
-def _is_held_out(place: int) -> bool:
-    # By chance, not by counting: traffic may have a rhythm of its own.
-    return zlib.crc32(str(place).encode()) % HELD_OUT == 0
 
 
 def _refuse_varying_examples(prompt: Prompt, chats: Sequence[Said]) -> None:
@@ -162,7 +162,7 @@ def _prompts(chats: Sequence[Said]) -> Iterator[Prompt]:
 
 def _learned(chats: list[Said], depth: int) -> Iterator[Prompt]:
     """The prompts of chats whose roles are the same: divided as long as there are versions, then learned."""
-    if len(chats) < FEWEST * (HELD_OUT - 1) // HELD_OUT:
+    if len(chats) < LEAST:
         return
     columns = [[said[at][1] for said in chats] for at in range(len(chats[0]))]
     fixed = {at: values for at, texts in enumerate(columns) if (values := _fixed_values(texts))}

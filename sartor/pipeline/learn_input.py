@@ -14,6 +14,7 @@ from typing import Any
 from sartor.core.errors import AskError, RefusedError, unknown
 from sartor.core.task import InputSpec
 from sartor.data.personal import PATTERNS
+from sartor.evaluation.statistics import wilson
 from sartor.gateway.learn_input import Lesson, learn_input
 from sartor.gateway.unpack import check_input
 from sartor.pipeline.task_file import load_yaml, parse_task, read_task
@@ -105,6 +106,11 @@ def learn(
             code="other_columns",
         )
     return learn_input(chats, columns=spec.columns, coverage=coverage)
+
+
+def interval(lesson: Lesson) -> tuple[float, float]:
+    """The 95 % interval of the share of requests that the prompt fits."""
+    return wilson(lesson.best.held_out, lesson.held_out, 0.95)
 
 
 def refuse_redacted(lesson: Lesson) -> None:

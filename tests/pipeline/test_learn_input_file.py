@@ -198,7 +198,8 @@ def test_the_command_from_a_file_to_the_task_file(tmp_path):
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["chats"], said["task"], said["input"]["chat"]) == (61, str(path), "template")
-    assert said["coverage"] >= 0.95
+    low, high = said["coverage_interval"]
+    assert 0.5 < low < said["coverage"] == high == 1
     assert said["not_fitting"] == [[{"role": "user", "content": "hi"}]]
     assert read_task(path).input.chat == "template"
     assert not (tmp_path / "home").exists()
@@ -208,7 +209,7 @@ def test_the_command_says_the_coverage_or_why_not(tmp_path, shop):
     captured(shop, bodies(60))
     done = sartor(shop.store.root, "task", "learn-input", "triage")
     assert done.returncode == 0, done.stderr
-    assert "100.0%" in done.stdout
+    assert "fits 100.0% of 12 requests held out (95 % interval 7" in done.stdout
     assert load_yaml(done.stdout[done.stdout.index("input:") :], "it")["input"]["columns"] == ["text"]
     few = lines(tmp_path / "few.jsonl", bodies(5))
     done = sartor(shop.store.root, "--json", "task", "learn-input", str(few))

@@ -59,10 +59,13 @@ def learn_input(
 
 
 def _body(lesson: "Lesson", block: dict[str, Any], task: Path | None) -> dict[str, Any]:
+    from sartor.pipeline import learn_input as learning
+
     return {
         "chats": lesson.chats,
         "held_out": lesson.held_out,
         "coverage": lesson.best.coverage,
+        "coverage_interval": learning.interval(lesson),
         "input": block,
         "example": dict(lesson.best.example),
         "prompts": [
@@ -75,10 +78,13 @@ def _body(lesson: "Lesson", block: dict[str, Any], task: Path | None) -> dict[st
 
 
 def _show(lesson: "Lesson", written: str, task: Path | None) -> None:
+    from sartor.pipeline.learn_input import interval
+
     best = lesson.best
+    low, high = interval(lesson)
     say(
         f"The prompt fits [bold]{best.coverage:.1%}[/] of {lesson.held_out:,} requests held out "
-        f"(of {lesson.chats:,} in all). In one of them the holes hold:"
+        f"(95 % interval {low:.1%} to {high:.1%}; {lesson.chats:,} requests in all). In one of them the holes hold:"
     )
     table("", ["hole", "text"], [(name, text[:100]) for name, text in best.example.items()])
     if len(best.columns) > 1:
