@@ -24,6 +24,10 @@ BOOKED = "booked"
 MOST = 1_000_000
 """Runs that are read."""
 What = Literal["labelling", "judge", "machine", "adjustment"]
+MOST_MONEY = 1e12
+"""More is a slip of the keyboard."""
+FIRST_YEAR = 2000
+"""Nothing that is booked here is older."""
 WHATS: tuple[What, ...] = ("labelling", "judge", "machine", "adjustment")
 
 
@@ -89,7 +93,7 @@ def _amount(booking: Booking) -> float:
     if booking.what == "machine":
         if booking.hourly is None or booking.hourly < 0:
             raise AskError("A machine takes its price: --hourly 0.35.", param="hourly", code="bad_booking")
-        return booking.hourly
+        return _sane(booking.hourly)
     money = booking.money
     if money is None and booking.minutes is not None and booking.hourly is not None:
         money = booking.minutes / 60.0 * booking.hourly
@@ -101,17 +105,26 @@ def _amount(booking: Booking) -> float:
         )
     if booking.what != "adjustment" and money < 0:
         raise AskError("Only an adjustment may be negative.", param="money", code="bad_booking")
+    return _sane(money)
+
+
+def _sane(money: float) -> float:
+    if not abs(money) <= MOST_MONEY:  # what is no number is no amount either
+        raise AskError(f"{money:g} is no amount that can be booked.", param="money", code="bad_booking")
     return money
 
 
 def _moment(text: str) -> str:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise AskError(
             f"'{text}' is no day or time. Write it as 2026-11-25 or 2026-11-25T14:00.", param="from", code="bad_time"
         ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
+    if found.year < FIRST_YEAR:
+        raise AskError(f"'{text}' is before {FIRST_YEAR}: that can't be meant.", param="from", code="bad_time")
+    return found.isoformat(timespec="milliseconds")
 
 
 def seconds(text: str) -> float:

@@ -28,6 +28,9 @@ from sartor.pipeline.workshop import Workshop
 
 NOW, GIANT = "now", "giant"
 CONFIDENCE = 0.9
+MOST = 1e12
+"""Highest number that an assumption may be."""
+MOST_DAYS = 1096
 LOCAL, CPU = Range(0.5, 0.8, 0.95), Range(0.002, 0.01, 0.04)
 
 
@@ -77,15 +80,15 @@ def read_assumed(pairs: Iterable[str]) -> Assumed:
 
 def _plain(text: str, kind: type) -> Any:
     value = kind(text)
-    if kind is not str and not 0 <= value < float("inf"):
-        raise ValueError("it must be a number that is not negative")
+    if kind is not str and not 0 <= value <= MOST:
+        raise ValueError(f"it must be a number between 0 and {MOST:g}")
     return value
 
 
 def _range(text: str) -> Range:
     parts = [float(part) for part in text.split(",")]
     found = Range(*parts) if len(parts) == 3 else Range.exactly(parts[0])
-    if len(parts) not in (1, 3) or not 0 <= found.low <= found.mid <= found.high:
+    if len(parts) not in (1, 3) or not 0 <= found.low <= found.mid <= found.high <= MOST:
         raise ValueError("a range is one number, or three that rise, such as 0.5,0.8,0.95")
     return found
 
@@ -121,8 +124,12 @@ def forecast(
 
     Raises:
         NotFoundError: a model has no price.
-        AskError: there is no traffic, or no rate is stated for a price.
+        AskError: there is no traffic, no rate is stated for a price, or it is to look too far.
     """
+    if not 1 <= days <= MOST_DAYS:
+        raise AskError(f"A forecast looks 1 to {MOST_DAYS} days ahead, not {days}.", param="days", code="bad_days")
+    if 0 < assumed.capacity < 1:
+        raise AskError("A machine answers at least one request a month.", param="capacity", code="bad_assumption")
     traffic = traffic or _traffic_of(shop, name, since)
     giants = Giant((d for d in traffic.exchanges() if name in (d.task, d.route)), named=giant)
     whole = Days(giants.names(), (d for d in traffic.exchanges() if name in (d.task, d.route)))

@@ -128,6 +128,12 @@ def test_a_machine_s_idle_hours_fill_up_its_bill(shop):
         (Booking("judge", money=1, start="tomorrow"), "'tomorrow' is no day or time"),
         (Booking("judge", money=1, currency="CHF"), "amount in CHF can't be booked in EUR"),
         (Booking("labeling", money=1), "Did you mean 'labelling'"),
+        (Booking("judge", money=1e300), "no amount that can be booked"),
+        (Booking("adjustment", money=float("nan")), "no amount that can be booked"),
+        (Booking("machine", hourly=float("inf")), "no amount that can be booked"),
+        (Booking("labelling", minutes=1e200, hourly=1e200), "no amount that can be booked"),
+        (Booking("machine", hourly=1, start="0001-01-01"), "before 2000"),
+        (Booking("judge", money=1, start="0001-01-01T00:00:00+14:00"), "no day or time"),
     ],
 )
 def test_bookings_that_do_not_fit_are_refused(shop, booking, said):
@@ -210,7 +216,19 @@ def test_questions_that_have_no_answer_say_why(shop):
         actual(shop, "desk", option="tund", now=NOW, traffic=Given([]))
     with pytest.raises(NotFoundError, match="Did you mean 'labelling'"):
         read_assumed(["labeling=5"])
-    for wrong in ("rows=many", "machine=-1", "local_share=0.9,0.5,0.1", "local_share=1,2", "labelling=nan"):
+    with pytest.raises(AskError, match="looks 1 to 1096 days ahead"):
+        forecast(shop, "desk", days=5000, traffic=Given([]))
+    with pytest.raises(AskError, match="at least one request"):
+        forecast(shop, "desk", assumed=read_assumed(["capacity=1e-9"]), traffic=Given([]))
+    for wrong in (
+        "rows=many",
+        "machine=1e300",
+        "rows=" + "9" * 400,
+        "machine=-1",
+        "local_share=0.9,0.5,0.1",
+        "local_share=1,2",
+        "labelling=nan",
+    ):
         with pytest.raises(AskError, match="can't be read"):
             read_assumed([wrong])
 

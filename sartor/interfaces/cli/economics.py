@@ -148,7 +148,7 @@ def forecast(
     name: Name,
     giant: Giant = "",
     since: Since = "",
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How far to look.")] = 90,
+    days: Annotated[int, typer.Option(min=1, max=1096, help="How far to look.")] = 90,
     volume: Annotated[float, typer.Option(min=0, help="Requests a month; default as the traffic goes on.")] = 0.0,
     assume: Annotated[
         list[str] | None,
