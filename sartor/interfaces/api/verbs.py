@@ -77,5 +77,5 @@ def _paired(shop: Workshop, spec: Upstream) -> bool:
 
 def _forbidden(what: str) -> ForbiddenError:
     return ForbiddenError(
-        f"Over HTTP nobody declares {what}. Do it on the server: sartor route upstream set", code="command_line_only"
+        f"Over HTTP nobody declares {what}. Do it on the server: sartor upstream set", code="command_line_only"
     )

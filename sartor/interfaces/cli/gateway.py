@@ -81,7 +81,7 @@ def import_(
     found = read_litellm(loaded if isinstance(loaded, dict) else {}, os.environ)
     if not dry_run:
         wanted = GatewayFile(upstreams=tuple(found.upstreams), routes=tuple(found.routes))
-        with workshop() as shop:
+        with workshop(deed="gateway.import", target=config.name) as shop:
             apply(shop, wanted, f"imported from {config.name}")
     body = {
         "declared": not dry_run,

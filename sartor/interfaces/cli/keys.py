@@ -33,9 +33,9 @@ def create(
     limit: Limits = None,
 ) -> None:
     """Make a key; it is shown this once. From the first key on, every request needs one."""
-    from sartor.pipeline.access import OWNER, audited, create_key
+    from sartor.pipeline.access import OWNER, create_key
 
-    with workshop() as shop, audited(shop, "key.create", label or tenant):
+    with workshop(deed="key.create", target=label or tenant) as shop:
         made = create_key(
             shop,
             OWNER,
@@ -77,9 +77,9 @@ def show(key: Ident) -> None:
 @app.command()
 def revoke(key: Ident) -> None:
     """Refuse a key for good. Running servers follow within a second."""
-    from sartor.pipeline.access import OWNER, audited, revoke_key
+    from sartor.pipeline.access import OWNER, revoke_key
 
-    with workshop() as shop, audited(shop, "key.revoke", key):
+    with workshop(deed="key.revoke", target=key) as shop:
         gone = revoke_key(shop, OWNER, key)
     emit(gone, lambda: say(f"Key {key} is revoked."))
 
@@ -90,9 +90,9 @@ def rotate(
     overlap: Annotated[float, typer.Option(min=0, help="Hours for which the old key goes on.")] = 24.0,
 ) -> None:
     """Make a key that may do the same, and let the old one end."""
-    from sartor.pipeline.access import OWNER, audited, rotate_key
+    from sartor.pipeline.access import OWNER, rotate_key
 
-    with workshop() as shop, audited(shop, "key.rotate", key):
+    with workshop(deed="key.rotate", target=key) as shop:
         made = rotate_key(shop, OWNER, key, overlap_hours=overlap)
     _new(made)
     say(f"Key {key} goes on for {overlap:g} hours.")
@@ -146,9 +146,9 @@ def set_tenant_(
     limit: Limits = None,
 ) -> None:
     """Make a tenant, or give its keys together other limits; what is not stated is not limited."""
-    from sartor.pipeline.access import OWNER, audited, set_tenant
+    from sartor.pipeline.access import OWNER, set_tenant
 
-    with workshop() as shop, audited(shop, "tenant.set", name):
+    with workshop(deed="tenant.set", target=name) as shop:
         _one(set_tenant(shop, OWNER, name=name, limits=_limits(limit)))
 
 

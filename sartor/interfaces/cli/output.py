@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,14 +110,28 @@ def progress_bars() -> Iterator["Progress"]:
 
 
 @contextmanager
-def workshop(*, read_only: bool = False) -> Iterator["Workshop"]:
-    """The opened store with progress bars, for one command."""
+def workshop(*, read_only: bool = False, deed: str = "", target: str = "") -> Iterator["Workshop"]:
+    """The opened store with progress bars, for one command.
+
+    Args:
+        deed: what an administrator does with it (`route.set`), for the audit log; '' is not written there.
+        target: to what.
+    """
     from sartor.interfaces.settings import Settings
 
     settings = Settings.read(mode.home)
     with progress_bars() as progress:
         shop = settings.workshop(progress, read_only=read_only)
         try:
-            yield shop
+            with _audited(shop, deed, target):
+                yield shop
         finally:
             shop.store.close()
+
+
+def _audited(shop: "Workshop", deed: str, target: str) -> Any:
+    if not deed:
+        return nullcontext()
+    from sartor.pipeline.access import audited
+
+    return audited(shop, deed, target)

@@ -115,7 +115,7 @@ def rollback(task: TaskName, why: Annotated[str, typer.Option(help="The reason, 
     """Make the previous variant live again, in one operation."""
     from sartor.pipeline.stock import rollback as back
 
-    with workshop() as shop:
+    with workshop(deed="registry.rollback", target=task) as shop:
         moved = back(shop, task, why)
     emit(moved, lambda: say(f"{task}@live is {moved['live'][:12]} again (decision {moved['decision'][:12]})."))
 
@@ -125,7 +125,7 @@ def retire(task: TaskName, why: Annotated[str, typer.Option(help="The reason, ke
     """Stop answering under a task's name. Nothing vanishes; a rollback brings it back."""
     from sartor.pipeline.stock import retire as stop
 
-    with workshop() as shop:
+    with workshop(deed="registry.retire", target=task) as shop:
         moved = stop(shop, task, why)
     emit(moved, lambda: say(f"{task} is retired (decision {moved['decision'][:12]})."))
 

@@ -57,7 +57,7 @@ def set_(
     spec = {"name": name, "policy": read_target(to), "task": task, "unmatched": unmatched}
     kept = {"capture": {"level": capture, "durability": durability}}
     (route,) = parse_gateway({"routes": [spec | kept]}, "the route").routes
-    with workshop() as shop:
+    with workshop(deed="route.set", target=name) as shop:
         _one(declare_route(shop, route, why))
 
 
@@ -71,7 +71,7 @@ def apply(
     from sartor.pipeline.gateway_file import apply as declare
     from sartor.pipeline.gateway_file import read_gateway_file
 
-    with workshop() as shop:
+    with workshop(deed="" if dry_run else "route.apply", target=str(file)) as shop:
         done = declare(shop, read_gateway_file(file), why, dry_run=dry_run)
     verb = "Would change" if dry_run else "Changed"
     emit(done.body(), lambda: say(f"{verb}: {', '.join(done.upstreams + done.routes) or 'nothing'}"))
@@ -82,7 +82,7 @@ def remove(name: Name, why: Why) -> None:
     """Answer to this name no more."""
     from sartor.pipeline.routes import remove_route
 
-    with workshop() as shop:
+    with workshop(deed="route.remove", target=name) as shop:
         remove_route(shop, name, why)
     emit({"removed": name}, lambda: say(f"Removed route {name}."))
 
@@ -101,7 +101,7 @@ def shadow(
     from sartor.pipeline.shadowing import shadow_worth
     from sartor.pipeline.stages import stage_shadow
 
-    with workshop() as shop:
+    with workshop(deed="route.shadow" if target else "", target=name) as shop:
         if not target:
             found = shadow_worth(shop, name)
             emit(found, lambda: say(found["says"]))
@@ -126,7 +126,7 @@ def canary(
     from sartor.pipeline.gateway_file import read_mapping, read_target
     from sartor.pipeline.stages import stage_canary
 
-    with workshop() as shop:
+    with workshop(deed="" if verdict else "route.canary", target=name) as shop:
         if verdict:
             found = look(shop, name)
             rows = [(c["name"], c["outcome"], c["says"]) for c in found["checks"]]
@@ -147,7 +147,7 @@ def live(
     from sartor.pipeline.gateway_file import read_target
     from sartor.pipeline.stages import stage_live
 
-    with workshop() as shop:
+    with workshop(deed="route.live", target=name) as shop:
         _one(stage_live(shop, name, read_target(target) if target else None, why=why))
 
 
@@ -156,7 +156,7 @@ def stop(name: Name, why: Why) -> None:
     """Take shadow and canary away."""
     from sartor.pipeline.stages import stop_stage
 
-    with workshop() as shop:
+    with workshop(deed="route.stop", target=name) as shop:
         _one(stop_stage(shop, name, why=why))
 
 
@@ -173,7 +173,7 @@ def certify(
     """The lowest threshold of a cascade that can be promised. Exit code 7 where none can."""
     from sartor.pipeline.certify import certify_route
 
-    with workshop() as shop:
+    with workshop(deed="route.certify", target=name) as shop:
         found = certify_route(shop, name, alpha=alpha, delta=delta, against=against, apply=apply_)
 
     def people() -> None:
@@ -192,7 +192,7 @@ def rollback(name: Name, why: Why = "rollback") -> None:
     """Go back to what the route was before its last change."""
     from sartor.pipeline.stages import rollback_route
 
-    with workshop() as shop:
+    with workshop(deed="route.rollback", target=name) as shop:
         _one(rollback_route(shop, name, why=why))
 
 
@@ -237,7 +237,7 @@ def set_upstream_(
     spec |= {"allow_private": allow_private, "price": _price(price)}
     spec["key"] = _place(key)
     (upstream,) = parse_gateway({"upstreams": [spec]}, "the upstream").upstreams
-    with workshop() as shop:
+    with workshop(deed="upstream.set", target=name) as shop:
         _one(declare_upstream(shop, upstream, why))
 
 
@@ -248,7 +248,7 @@ def remove_upstream_(
     """Ask it no more."""
     from sartor.pipeline.routes import remove_upstream
 
-    with workshop() as shop:
+    with workshop(deed="upstream.remove", target=name) as shop:
         remove_upstream(shop, name, why)
     emit({"removed": name}, lambda: say(f"Removed upstream {name}."))
 
