@@ -13,13 +13,14 @@ from sartor.core.errors import NotFoundError
 from sartor.core.records import Report, UpstreamRecord
 from sartor.core.route import Upstream
 from sartor.core.traffic import NANO, Exchange, Feedback
-from sartor.economics.account import PARTS, Account, Line, Reconciliation, reconcile, sum_of
+from sartor.economics.account import DAY, PARTS, Account, Line, Reconciliation, reconcile, sum_of
 from sartor.economics.counterfactual import Counterfactual, Giant, saving
+from sartor.economics.currency import Books
 from sartor.economics.figure import Figure
 from sartor.economics.judged import Claim, Judged, Verdicts, per_1000_correct
 from sartor.economics.prices import Price, PriceOverride, price_of
 from sartor.hub.catalogue.hosted import MODELS
-from sartor.pipeline.bookings import Scope, books_of, entries, stakes_of
+from sartor.pipeline.bookings import Scope, books_of, entries, seconds, stakes_of
 from sartor.pipeline.declared import UPSTREAM
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic.queries import Filters
@@ -109,14 +110,18 @@ class View:
 
 
 def prices(shop: Workshop, model: str = "") -> list[Price]:
+    """`list_prices` in the currency of the shop's books."""
+    return list_prices(books_of(shop), model)
+
+
+def list_prices(books: Books, model: str = "") -> list[Price]:
     """List prices of a model, or of all hosted ones of the catalogue, in the books' currency where a rate is stated.
 
     Raises:
         NotFoundError: no list has the model.
     """
     found = [price_of(model)] if model else [price_of(m, provider=p) for p, models in MODELS.items() for m in models]
-    books = books_of(shop)
-    return [books.price(p) if p.currency in shop.rates else p for p in found]
+    return [books.price(price) if price.currency in books.rates else price for price in found]
 
 
 def ledger(
@@ -232,8 +237,10 @@ class Captured:
     def feedback(self) -> Iterator[Feedback]:
         """The last value of each metric and source, under the id of its exchange."""
         wanted = self._filters
-        for group in self._index.totals(self._tenant, ("tenant", "route"), wanted):
-            tenant, route = str(group["tenant"]), str(group["route"])
-            for done in self._index.outcomes(tenant, route, since=wanted.since, until=wanted.until):
+        for group in self._index.totals(self._tenant, ("tenant", "route", "day"), wanted):
+            tenant, route, day = (str(group[name]) for name in ("tenant", "route", "day"))
+            start = seconds(day)  # day by day, so that one day is held at a time
+            since, until = max(start, wanted.since or start), min(start + DAY, wanted.until or start + DAY)
+            for done in self._index.outcomes(tenant, route, since=since, until=until):
                 for (metric, source), value in done.feedback.items():
                     yield Feedback("", done.at, tenant, metric, value, exchange=done.id, source=cast("Source", source))

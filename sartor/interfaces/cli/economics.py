@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.interfaces.cli.output import emit, say, table, workshop
+from sartor.interfaces.cli.output import emit, mode, say, table, workshop
 
 if TYPE_CHECKING:
     from sartor.economics.figure import Figure
@@ -31,10 +31,12 @@ def prices(
     """Prices per million tokens, with their source and day; in the books' currency where a rate is stated."""
     from dataclasses import asdict
 
-    from sartor.pipeline.economics import prices as listed
+    from sartor.economics.currency import Books
+    from sartor.interfaces.settings import Settings
+    from sartor.pipeline.economics import list_prices
 
-    with workshop() as shop:
-        found = listed(shop, model)
+    settings = Settings.read(mode.home)  # no store is needed
+    found = list_prices(Books(settings.currency, settings.rates), model)
 
     def people() -> None:
         columns = ["model", "provider", "input#", "cached#", "output#", "currency", "source", "day"]
@@ -96,7 +98,7 @@ def ledger(
     from sartor.pipeline.economics import ledger as look
 
     span = (seconds(since) if since else 0.0, seconds(until) if until else float("inf"))
-    with workshop() as shop:
+    with workshop(read_only=True) as shop:
         view = look(shop, [part for part in by.split(",") if part], Scope(task, route, tenant, *span), giant=giant)
     if html:
         from sartor.pipeline.economics_page import ledger_page
@@ -214,7 +216,7 @@ def actual(
     """The newest forecast beside what answering has cost since."""
     from sartor.pipeline.forecast import actual as compare
 
-    with workshop() as shop:
+    with workshop(read_only=True) as shop:
         found = compare(shop, name, option=option)
     where = "inside" if found.inside else "outside"
 
