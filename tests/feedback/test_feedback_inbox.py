@@ -16,7 +16,8 @@ from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange
 from sartor.feedback.inbox import Inbox
 from sartor.store.opening import Store, open_store
-from sartor.store.traffic.log import Limits, TrafficLog
+from sartor.store.traffic.bounds import Limits
+from sartor.store.traffic.log import TrafficLog
 
 METRICS = {
     "resolved": FeedbackMetric(type="boolean"),

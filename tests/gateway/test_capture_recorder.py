@@ -14,7 +14,8 @@ from sartor.core.traffic import Content, Exchange
 from sartor.gateway.capture import Recorder, keeps
 from sartor.pipeline.traffic import redact
 from sartor.store.opening import Store, open_store
-from sartor.store.traffic.log import Limits, TrafficLog
+from sartor.store.traffic.bounds import Limits
+from sartor.store.traffic.log import TrafficLog
 
 CHAT = Content(
     b'{"messages":[{"role":"user","content":"I am\\n+49 171 1234567, max@example.org"}],"user":"max@example.org"}',

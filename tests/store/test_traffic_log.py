@@ -19,8 +19,9 @@ from traffic_sample import content, exchange, feedback
 from sartor.core.errors import StoreError
 from sartor.core.traffic import Content
 from sartor.store.traffic import segment as segment_module
+from sartor.store.traffic.bounds import Limits
 from sartor.store.traffic.frames import EMPTY, EXCHANGE, FEEDBACK, HASHED, KEPT, Damage, Frame
-from sartor.store.traffic.log import Limits, TrafficLog
+from sartor.store.traffic.log import TrafficLog
 from sartor.store.traffic.segment import Reader, cut, finished, read_one, segments
 from sartor.store.traffic.treatment import Treatment
 

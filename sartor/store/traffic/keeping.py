@@ -14,9 +14,10 @@ from sartor.core.errors import NotFoundError, StoreError
 from sartor.core.traffic import Content
 from sartor.store.engine import Database, open_sqlite
 from sartor.store.traffic import frames, old
+from sartor.store.traffic.bounds import Limits
 from sartor.store.traffic.compact import Compacted, compact
 from sartor.store.traffic.index import DAY, TrafficIndex
-from sartor.store.traffic.log import Limits, TrafficLog
+from sartor.store.traffic.log import TrafficLog
 from sartor.store.traffic.secret import Marks, read_secret
 from sartor.store.traffic.segment import Reader, read_one, segments
 from sartor.store.traffic.subjects import Subjects

@@ -21,13 +21,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future as Waiting
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sartor.core.errors import SartorError, StoreError
 from sartor.core.traffic import Content, Exchange, Feedback
 from sartor.store import disk
+from sartor.store.traffic.bounds import Limits, Tally
 from sartor.store.traffic.frames import (
     EMPTY,
     ERASED,
@@ -46,42 +46,11 @@ Done = asyncio.Future[None]
 """Resolves when what was appended is on disk; fails with a StoreError where it is not."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How a log is written. Seconds and bytes."""
-
-    gather: float = 0.05
-    """Longest time that a record waits to be written."""
-    sync: float = 1.0
-    """Longest time that a written record waits to be synced."""
-    hurry: int = 1 << 20
-    """Bytes waiting beyond which they are written at once."""
-    rotate_bytes: int = 64 << 20
-    rotate_seconds: float = 3600.0
-    held: int = 64 << 20
-    """Bytes kept in memory while the disk takes none."""
-    retry: float = 0.25
-    """Between two tries to write to a failing disk; a failing sync waits up to twenty times as long."""
-
-
 _Waiter = tuple[Any, Any]
 """A loop and its future; a future of `concurrent.futures` has no loop."""
 
 _Item = tuple[int, Any, Content | None, Treatment, _Waiter | None, int]
 """What waits to be written: kind, row, content, what is done to it, who waits for it, its weight in bytes."""
-
-
-@dataclass
-class Tally:
-    """What became of what was appended, counted since the log was opened."""
-
-    written: int = 0
-    """Records on disk."""
-    dropped_content: int = 0
-    """Records written without the content that they should have."""
-    dropped_records: int = 0
-    failures: int = 0
-    """Writes and syncs that failed."""
 
 
 _OTHER_ROWS: Mapping[int, Callable[[Any], bytes]] = {FEEDBACK: feedback_row, ERASED: tombstone_row}
@@ -136,19 +105,41 @@ class TrafficLog:
         self._thread.start()
 
     def append(
-        self, exchange: Exchange, content: Content | None = None, *, sync: bool = False, how: Treatment = PLAIN
+        self,
+        thing: Exchange | Feedback | Mapping[str, Any],
+        content: Content | None = None,
+        *,
+        sync: bool = False,
+        how: Treatment = PLAIN,
+        kind: int = EXCHANGE,
     ) -> Done | None:
         """Write an exchange down; it must not be changed afterwards.
 
         Args:
             sync: return something to await, which is over when the exchange is on disk. Needs a running loop.
             how: what is done to the content before it is written.
+            kind: of the record, where it is none of an exchange.
         """
-        return self._append(EXCHANGE, exchange, content, _loop_waiter() if sync else None, how)
+        waiter = _loop_waiter() if sync else None
+        weight = 1024 if content is None else 1024 + len(content.asked) + len(content.answered)
+        with self._lock:
+            held = self._taken - self._left
+            if held > self._limits.held or self._closing:
+                return self._refuse(waiter)
+            if content is not None and held + weight > self._limits.held // 2:
+                content, weight = None, 1024
+                self.tally.dropped_content += 1
+            self._taken += weight
+            self._queue.append((kind, thing, content, how, waiter, weight))
+        if waiter is not None or held > self._limits.hurry:
+            self._hurry.set()
+        if not self._something.is_set():
+            self._something.set()
+        return None if waiter is None else waiter[1]
 
     def append_feedback(self, feedback: Feedback, *, sync: bool = True) -> Done | None:
         """Write a feedback down; awaiting what is returned, with `sync`, is having it on disk."""
-        return self._append(FEEDBACK, feedback, None, _loop_waiter() if sync else None, PLAIN)
+        return self.append(feedback, sync=sync, kind=FEEDBACK)
 
     def append_erasure(self, tombstone: Mapping[str, Any]) -> None:
         """Write down that a subject's key was destroyed, and wait until that is on disk.
@@ -156,7 +147,7 @@ class TrafficLog:
         Raises:
             StoreError: it could not be written.
         """
-        self._append(ERASED, dict(tombstone), None, None, PLAIN)
+        self.append(dict(tombstone), kind=ERASED)
         self.flush()
 
     def flush(self) -> None:
@@ -173,25 +164,6 @@ class TrafficLog:
         self._hurry.set()
         self._something.set()
         waiting.result()
-
-    def _append(
-        self, kind: int, thing: Any, content: Content | None, waiter: _Waiter | None, how: Treatment
-    ) -> Done | None:
-        weight = 1024 if content is None else 1024 + len(content.asked) + len(content.answered)
-        with self._lock:
-            held = self._taken - self._left
-            if held > self._limits.held or self._closing:
-                return self._refuse(waiter)
-            if content is not None and held + weight > self._limits.held // 2:
-                content, weight = None, 1024
-                self.tally.dropped_content += 1
-            self._taken += weight
-            self._queue.append((kind, thing, content, how, waiter, weight))
-        if waiter is not None or held > self._limits.hurry:
-            self._hurry.set()
-        if not self._something.is_set():
-            self._something.set()
-        return None if waiter is None else waiter[1]
 
     def _refuse(self, waiter: _Waiter | None) -> Done | None:
         self.tally.dropped_records += 1

@@ -11,7 +11,21 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Column, Double, Index, LargeBinary, MetaData, Table, Text, func, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Double,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from sartor.core.errors import StoreError
 from sartor.store.engine import Database
@@ -61,16 +75,7 @@ class Subjects:
             return
         while len(self._known) > MOST_KEYS:
             self._known.pop(next(iter(self._known)))
-        found: dict[tuple[str, str], tuple[str, bytes]] = {}
-        with self.database.read() as connection:
-            for tenant, subject in missing:
-                row = connection.execute(
-                    select(subject_key.c.id, subject_key.c.key).where(
-                        subject_key.c.tenant == tenant, subject_key.c.subject == subject, subject_key.c.key.is_not(None)
-                    )
-                ).first()
-                if row:
-                    found[tenant, subject] = (row.id, row.key)
+        found = self._living(missing)
         new = [pair for pair in missing if pair not in found]
         if new:
             now = self._clock()
@@ -84,6 +89,17 @@ class Subjects:
             found |= made
         for pair, (id_, key) in found.items():
             self._known[pair] = (bytes.fromhex(id_), _cipher(key))
+
+    def _living(self, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, bytes]]:
+        """The keys that are there: id and key."""
+        found = {}
+        columns = subject_key.c
+        with self.database.read() as connection:
+            for start in range(0, len(pairs), 300):
+                named = tuple_(columns.tenant, columns.subject).in_(pairs[start : start + 300])
+                for row in connection.execute(select(subject_key).where(named, columns.key.is_not(None))):
+                    found[row.tenant, row.subject] = (row.id, row.key)
+        return found
 
     def _forget_erased(self) -> None:
         now = time.monotonic()
