@@ -85,7 +85,8 @@ class RoutingTable:
                 view.built[name] = self._builder.name(name, view, self._view.built.get(name))
             except SartorError as error:
                 log.warning("'%s' is not answered as declared: %s", name, error.message)
-                if name in self._view.built:
+                # What was taken away on purpose is refused; what only can't be built anew goes on as it was.
+                if name in self._view.built and not isinstance(error, RefusedError):
                     view.built[name] = self._view.built[name]
                 else:
                     view.broken.setdefault(name, error)

@@ -7,11 +7,12 @@ import pytest
 from sartor.core.access import Caller
 from sartor.core.errors import AskError, NotFoundError, RefusedError
 from sartor.core.predict import Usage
-from sartor.core.records import Decision
+from sartor.core.records import Decision, UpstreamRecord
 from sartor.core.route import Route, Upstream
 from sartor.pipeline import stock
 from sartor.pipeline.building import Aids
 from sartor.pipeline.decide import replay
+from sartor.pipeline.declared import UPSTREAM, move
 from sartor.pipeline.gateway_file import apply, parse_gateway
 from sartor.pipeline.routes import declare_route, list_routes, remove_route, remove_upstream, show_route
 from sartor.pipeline.routing import RoutingTable
@@ -201,13 +202,19 @@ def test_a_retired_task_is_refused_and_a_name_past_its_day_too(home):
         routes.resolve("old", ADMIN)
 
 
-def test_a_route_whose_target_went_away_goes_on_with_what_it_had(home):
+def test_a_route_whose_task_was_retired_refuses_and_one_that_cannot_be_built_goes_on(home):
     declare_route(home, Route(name="triage", task="desk", policy="desk@live"))
+    declare_route(home, Route(name="other", policy="gpt-4"))
     routes = table(home)
-    before = routes.resolve("triage", ADMIN)
+    before = routes.resolve("other", ADMIN)
     stock.retire(home, "desk", "over")
+    gone = giant(price=PRICE | {"currency": "XTS"})
+    record = UpstreamRecord(name="gpt-4", spec=gone.model_dump(mode="json"))
+    move(home, "route", "gpt-4", UPSTREAM, record, reasons=("a price that nobody can convert",))
     routes.refresh()
-    assert routes.resolve("triage", ADMIN) is before
+    assert routes.resolve("other", ADMIN) is before
+    with pytest.raises(RefusedError, match="retired"):
+        routes.resolve("triage", ADMIN)
 
 
 def test_a_file_declares_what_differs_and_keeps_stages(home):
