@@ -115,10 +115,23 @@ def learn_input(chats: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = 
             "fit goes to the upstream",
             "low_coverage",
         )
+    _refuse_too_wide(found[0], held_out)
     _refuse_varying_examples(found[0].prompt, held_out)
     named = tuple(_named(one, held_out, columns if at == 0 else ()) for at, one in enumerate(found))
     strangers = tuple(said for said in readable if named[0].prompt.match(said) is None)[:5]
     return Lesson(len(readable), len(held_out), named, strangers)
+
+
+def _refuse_too_wide(best: Found, held_out: Sequence[Said]) -> None:
+    """A prompt that is little more than a hole would take what was sent with another prompt for an input."""
+    fitting = sum(best.prompt.match(said) is not None for said in held_out)
+    if best.held_out < SHARED * fitting:
+        raise _refused(
+            f"the prompt that is sent most has so little fixed text that it fits {fitting} of {len(held_out)} chats "
+            f"held out, and {fitting - best.held_out} of them were sent with another one. Give each version of the "
+            "prompt a route of its own",
+            "too_wide",
+        )
 
 
 def _refuse_varying_examples(prompt: Prompt, chats: Sequence[Said]) -> None:

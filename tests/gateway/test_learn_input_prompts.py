@@ -98,7 +98,7 @@ def test_a_few_other_requests_are_counted_and_shown():
     [
         lambda at, t: asking(t, system=f"Sort. Version {1 + (at % 10 < 3)}."),
         lambda at, t: asking(f"Classify: {t}\nLabel:" if at % 10 < 7 else f"Please sort this customer text: {t}\nIs:"),
-        lambda at, t: asking(f"Please sort this text of a customer: {t}" if at % 10 < 6 else t),
+        lambda at, t: asking(f"Please sort this text of a customer: {t}" if at % 10 < 7 else t),
         lambda at, t: asking(
             f"{t}\n\nAnswer with exactly one of the labels." if at % 10 < 6 else f"{t}\n\nLabel, now!"
         ),
@@ -112,9 +112,16 @@ def test_versions_of_a_prompt_are_told_apart_and_not_guessed_between(write):
     assert caught.value.code == "low_coverage"
     lesson = learn_input(chats, coverage=0.5)
     first, second = lesson.prompts
-    assert 0.5 < first.coverage < 0.8
+    assert 0.5 < first.coverage < 0.9
     assert first.coverage + second.coverage == pytest.approx(1)
     assert len(lesson.strangers) == 5
+
+
+def test_a_lone_hole_does_not_swallow_another_prompt():
+    chats = traffic(300, lambda at, t: asking(t if at % 10 < 7 else f"Please sort this text of a customer: {t}"))
+    with pytest.raises(RefusedError, match="were sent with another one") as caught:
+        learn_input(chats, coverage=0.5)
+    assert caught.value.code == "too_wide"
 
 
 @pytest.mark.parametrize(
