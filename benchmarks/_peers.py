@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def load(
-    who: Contestant, folder: Path, *, seconds: float, connections: int = 8, extra: Mapping[str, Any] = {}
+    who: Contestant, folder: Path, *, seconds: int, connections: int = 8, extra: Mapping[str, Any] = {}
 ) -> Round:
     """One run of wrk with one thread.
 
@@ -91,7 +91,7 @@ def load(
     headers = {"Authorization": f"Bearer {KEY}"} | dict(who.headers)
     lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
     script.write_text(LUA.format(body=body, headers=lines), encoding="utf-8")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "--latency", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "--latency", "-s", str(script)]
     before = tree_cpu(who.pid)
     done = subprocess.run([*command, who.url], capture_output=True, text=True, check=False)
     spent = tree_cpu(who.pid) - before
