@@ -139,7 +139,7 @@ class Account:
             for day, hours in hours_by_day(machine.start, machine.end):
                 bills[machine.task, day] += nanos(machine.hourly * hours)
         for (task, day), money in sorted(bills.items()):
-            yield Entry("idle", money - self._used[task, day], _start(day), task)
+            yield Entry("idle", money - self._used[task, day], start_of(day), task)
 
 
 def key_of(done: Exchange, by: Sequence[str]) -> tuple[str, ...]:
@@ -195,7 +195,8 @@ def hours_by_day(start: float, end: float) -> Iterator[tuple[str, float]]:
         start = midnight
 
 
-def _start(day: str) -> float:
+def start_of(day: str) -> float:
+    """The first second of a day, UTC."""
     return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 

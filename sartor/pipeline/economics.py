@@ -13,14 +13,14 @@ from sartor.core.errors import NotFoundError
 from sartor.core.records import Report, UpstreamRecord
 from sartor.core.route import Upstream
 from sartor.core.traffic import NANO, Exchange, Feedback
-from sartor.economics.account import DAY, PARTS, Account, Line, Reconciliation, reconcile, sum_of
+from sartor.economics.account import DAY, PARTS, Account, Line, Reconciliation, reconcile, start_of, sum_of
 from sartor.economics.counterfactual import Counterfactual, Giant, saving
 from sartor.economics.currency import Books
 from sartor.economics.figure import Figure
 from sartor.economics.judged import Claim, Judged, Verdicts, per_1000_correct
 from sartor.economics.prices import Price, PriceOverride, price_of
 from sartor.hub.catalogue.hosted import MODELS
-from sartor.pipeline.bookings import Scope, books_of, entries, seconds, stakes_of
+from sartor.pipeline.bookings import Scope, books_of, entries, stakes_of
 from sartor.pipeline.declared import UPSTREAM
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic.queries import Filters
@@ -239,7 +239,7 @@ class Captured:
         wanted = self._filters
         for group in self._index.totals(self._tenant, ("tenant", "route", "day"), wanted):
             tenant, route, day = (str(group[name]) for name in ("tenant", "route", "day"))
-            start = seconds(day)  # day by day, so that one day is held at a time
+            start = start_of(day)  # day by day, so that one day is held at a time
             since, until = max(start, wanted.since or start), min(start + DAY, wanted.until or start + DAY)
             for done in self._index.outcomes(tenant, route, since=since, until=until):
                 for (metric, source), value in done.feedback.items():
