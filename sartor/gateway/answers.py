@@ -15,11 +15,14 @@ from typing import Any, Literal
 import orjson
 
 from sartor.core.errors import AskError
+from sartor.core.task import PromptMessage
 from sartor.gateway.unpack import resolve
 
 DEPTH = 8
 """How deep the label may stand in a schema."""
 FENCE = re.compile(r"\A```[a-z]*\n(.*)\n```\Z", re.DOTALL)
+FIELD = re.compile(r'"(\w+)"\s*:(?!\s*"?\{[A-Za-z_])')
+"""A JSON field, unless an input (a hole) stands in it."""
 EDGES = " \t\r\n\"'`*.,:;!“”‘’«»"
 GAPS = re.compile(r"[\s_-]+")
 
@@ -78,11 +81,12 @@ class Form:
 PLAIN = Form()
 
 
-def form_of(chat: Mapping[str, Any], *, field: str = "label") -> Form:
+def form_of(chat: Mapping[str, Any], *, fields: Sequence[str] = ()) -> Form:
     """The form that a request asks for.
 
     Args:
-        field: name of the label where the request wants JSON without saying which (`json_object`).
+        fields: of the JSON that the prompt speaks of (`json_fields`), for a request that wants JSON without saying
+            which (`json_object`); none: `label`.
 
     Raises:
         AskError: it has room for more than a label; what stands in the way is named.
@@ -103,13 +107,21 @@ def form_of(chat: Mapping[str, Any], *, field: str = "label") -> Form:
     if kind == "text":
         return PLAIN
     if kind == "json_object":
-        return Form("json", (field,))
+        if len(fields) > 1:
+            raise _refused("response_format", f"the prompt speaks of JSON with {', '.join(fields)}")
+        return Form("json", tuple(fields) or ("label",))
     if kind != "json_schema":
         raise _refused("response_format", "its type is none of text, json_object and json_schema")
     schema = wanted.get("json_schema")
     schema = schema.get("schema") if isinstance(schema, dict) else None
     path, enum, nulls = _place(schema, schema, "response_format.json_schema", DEPTH)
     return Form("json", path, enum=enum, nulls=nulls)
+
+
+@lru_cache(maxsize=256)
+def json_fields(prompt: tuple[PromptMessage, ...]) -> tuple[str, ...]:
+    """Names of JSON fields in the fixed text of a task's prompt, but for those that hold an input."""
+    return tuple(dict.fromkeys(name for message in prompt for name in FIELD.findall(message.content)))
 
 
 def label_in(said: str | Mapping[str, Any] | None, labels: Sequence[str], form: Form = PLAIN) -> str | None:

@@ -21,7 +21,7 @@ from sartor.core.predict import Request as Asked
 from sartor.core.route import Capture
 from sartor.core.traffic import NANO, Content, Exchange, HopRow
 from sartor.gateway import booking, openai
-from sartor.gateway.answers import PLAIN, Form, form_of
+from sartor.gateway.answers import PLAIN, Form, form_of, json_fields
 from sartor.gateway.bounds import Limits
 from sartor.gateway.deadlines import Deadlines
 from sartor.gateway.envelope import JSON, error_response
@@ -113,8 +113,7 @@ class Asking:
 
     async def in_time(self, answering: Awaitable[Any]) -> Any:
         """What is awaited, if it comes before the answer is overdue."""
-        limits = self._desk.limits
-        seconds = limits.relay_seconds if self.served and self.served.task is None else limits.answer_seconds
+        seconds = self._desk.limits.answer_seconds
         try:
             return await self._desk.deadlines.within(seconds, answering)
         except TimeoutError as error:
@@ -154,7 +153,7 @@ class Asking:
         try:
             openai.check_for_task(self.endpoint, self.chat, max_messages=limits.messages)
             if self.endpoint == "chat":
-                self.form = form_of(self.chat)
+                self.form = form_of(self.chat, fields=json_fields(served.task.input.prompt))
             return read_input(
                 self.chat,
                 served.task,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sartor.core.errors import AskError
-from sartor.gateway.answers import Form, form_of, label_in, label_of
+from sartor.core.task import PromptMessage
+from sartor.gateway.answers import Form, form_of, json_fields, label_in, label_of
 
 LABELS = ("card_arrival", "lost card", "Refund")
 
@@ -162,6 +163,27 @@ def test_a_label_is_spelled_as_the_schema_lists_it_or_refused():
 )
 def test_the_label_in_an_answer(said, label):
     assert label_in(said, LABELS) == label
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fields"),
+    [
+        ("Sort this.", ()),
+        ('Answer as {{"category": "…"}}. Text: {text}', ("category",)),
+        ('{{"title": "{title}", "n":{n}}}: answer {{ "intent" : null }}, e.g. {{"intent": "card"}}', ("intent",)),
+        ('Answer {{"label": "…", "why": {{"short": 1}}}}', ("label", "why", "short")),
+    ],
+)
+def test_json_without_a_schema_has_the_field_that_the_prompt_speaks_of(prompt, fields):
+    found = json_fields((PromptMessage(role="user", content=prompt),))
+    assert found == fields
+    wanted = {"response_format": {"type": "json_object"}}
+    if len(fields) > 1:
+        with pytest.raises(AskError, match="label, why, short"):
+            form_of(wanted, fields=found)
+    else:
+        content = form_of(wanted, fields=found).write("card")[0]["content"]
+        assert json.loads(content) == {(fields or ("label",))[0]: "card"}
 
 
 def test_two_labels_that_only_case_tells_apart_must_be_exact():
