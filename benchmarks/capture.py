@@ -31,13 +31,13 @@ from sartor.store.traffic.frames import EXCHANGE, Frame, exchange_row
 from sartor.store.traffic.log import TrafficLog
 from sartor.store.traffic.segment import Reader, segments
 
-COUNT = 4_000
+COUNT = 10_000
 """Exchanges per measurement."""
 BURST, PAUSE = 100, 0.05
 """Exchanges that come together, and seconds between: 2,000 a second."""
 REPEATS = 3
 GOAL = 5.0
-KILLS = 4
+KILLS = 40
 ASKED = json.dumps(
     {
         "model": "banking",
@@ -127,12 +127,11 @@ def measures() -> dict[str, Measure]:
 
 def cost(measure: Measure, work: Path) -> dict[str, float]:
     """CPU µs per exchange over some repeats; the same with nothing to write is taken off."""
-    found = []
+    found, idle = [], _idle()
     for repeat in range(REPEATS):
         made = [exchange(n) for n in range(COUNT)]
         folder = work / f"cost{repeat}"
         folder.mkdir()
-        idle = _idle()
         found.append((measure(folder, made) - idle) / COUNT * 1e6)
         shutil.rmtree(folder)
     return {"median": statistics.median(found), "lowest": min(found), "highest": max(found)}

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sartor.core.errors import StoreError
 from sartor.core.route import Capture
 from sartor.core.traffic import Content, Exchange
+from sartor.data import personal
 from sartor.gateway.capture import Recorder, keeps
 from sartor.pipeline.traffic import redact
 from sartor.store.opening import Store, open_store
@@ -145,3 +148,20 @@ def test_many_specifications_are_told_apart(store: Store, monkeypatch: pytest.Mo
     store.traffic.index.catch_up()
     states = [store.traffic.read("acme", f"chatcmpl-{n}").state for n in range(4)]
     assert states == ["kept", "hashed", "kept", "hashed"]
+
+
+@pytest.mark.parametrize("pattern", personal.PATTERNS, ids=lambda pattern: pattern.kind)
+def test_a_text_that_is_not_looked_at_closely_has_nothing_to_redact(pattern: personal.Pattern) -> None:
+    @settings(max_examples=20, deadline=None, database=None, derandomize=True)
+    @given(st.from_regex(pattern.regex, fullmatch=True), st.sampled_from(["", " ", "n\n", "x, "]))
+    def found(text: str, before: str) -> None:
+        hit = pattern.regex.search(before + text)
+        if hit:
+            assert personal.MARKS.search(before + text)
+
+    found()
+
+
+def test_a_prompt_that_comes_again_is_redacted_the_same() -> None:
+    prompt = "Answer with one of 77 labels. " * 20 + "Ask max@example.org."
+    assert redact(prompt) == redact(prompt) == prompt.replace("max@example.org", "[EMAIL]")

@@ -20,7 +20,7 @@ from sartor.store.traffic.frames import ERASED, EXCHANGE, FEEDBACK, Damage, Fram
 from sartor.store.traffic.queries import Queries
 from sartor.store.traffic.segment import Reader, segments
 
-BATCH = 2000
+BATCH = 1000
 """Records indexed in one transaction."""
 DAY = 86_400.0
 PLACED = ("file", "place", "form", "expires")
