@@ -29,10 +29,8 @@ class Limits:
     """Requests of one connection that may wait for their turn; then it is not read any further."""
     connections: int = 10_000
     """Open at one time; more are refused with 503."""
-    answer_seconds: float = 60.0
-    """From the whole request to its answer, where a task answers."""
-    relay_seconds: float = 900.0
-    """The same where chats pass through: a last resort, the upstream's own timing comes first."""
+    answer_seconds: float = 660.0
+    """From the whole request to its answer, or to the first piece of a stream; an upstream's own times come first."""
     messages: int = 1000
     """Most messages of a chat that a task answers."""
     text_bytes: int = 128 * 1024

@@ -117,7 +117,7 @@ def document(permissions: Mapping[str, Permission]) -> dict[str, Any]:
 def _operation(name: str, path: str, permission: Permission) -> dict[str, Any]:
     answer: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if name in STREAMED:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
+        answer["text/event-stream"] = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}}}
     responses = {"200": {"description": "The answer", "content": answer}}
     refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for status, what in REFUSALS.items():

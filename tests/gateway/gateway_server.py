@@ -75,7 +75,7 @@ class Books:
         self.counted.append(exchange.id)
 
     async def receive(self, caller: Caller, body: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-        if body.get("metric") not in metrics:
+        if str(body.get("metric")) not in metrics:
             raise AskError(f"Known metrics: {', '.join(sorted(metrics))}.", code="unknown_metric", param="metric")
         return {"id": "fb-1", "tenant": caller.tenant, "metric": body["metric"]}
 
