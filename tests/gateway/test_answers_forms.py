@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sartor.core.errors import AskError
@@ -220,6 +220,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["tools", "tool_choice", "response_format", "functions"]), JSON, max_size=3))
 def test_whatever_is_sent_is_a_form_or_refused_in_words(asked):
     try:
@@ -229,6 +230,7 @@ def test_whatever_is_sent_is_a_form_or_refused_in_words(asked):
     assert isinstance(form, Form)
 
 
+@settings(deadline=None)
 @given(JSON, st.sampled_from([Form(), Form("json", ("a", "type")), Form("tool", ("a",), "a")]))
 def test_whatever_is_answered_is_a_label_or_none(said, form):
     assert label_in(said, LABELS, form) in (*LABELS, None)
@@ -247,6 +249,7 @@ FORMS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(FORMS, st.lists(st.text(min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=6, unique=True))
 def test_what_is_written_is_read_again(asked, labels):
     form = form_of(asked)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sartor.core.errors import AskError, NotFoundError, TooLargeError
@@ -189,6 +189,7 @@ def test_hostile_texts_take_linear_time():
 LITERAL = st.text(max_size=20)
 
 
+@settings(deadline=None)
 @given(st.lists(LITERAL, min_size=1, max_size=4), st.data())
 def test_a_filled_pattern_gives_its_texts_back(literals, data):
     literals = [literals[0], *(text or "|" for text in literals[1:-1]), *literals[-1:]]
@@ -212,6 +213,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["messages", "prompt", "metadata"]), JSON | st.lists(JSON, max_size=3), max_size=3),
     st.sampled_from(
