@@ -24,7 +24,7 @@ from sartor.pipeline.upstreams import declare_upstream
 from sartor.pipeline.workshop import Workshop
 
 PRICE = {"input_million": 2.5, "output_million": 10.0, "currency": "EUR"}
-GENEROUS = {"requests_per_minute": 1e9, "tokens_per_minute": 1e12, "money_per_day": 1e6}
+GENEROUS = {"requests_per_minute": 1e8, "tokens_per_minute": 1e9, "money_per_day": 1e6}
 """Limits that are kept and never reached."""
 TASK: dict[str, Any] = {
     "name": "desk",

@@ -111,13 +111,13 @@ class Capture(Section):
 class Allowance(Section):
     """What a key, a tenant or a route may use; None: no limit."""
 
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """A bucket that refills evenly."""
-    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Input and output together."""
-    money_per_day: Annotated[float, Field(gt=0)] | None = None
+    money_per_day: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """In the currency of the books; the day is UTC's."""
-    money_per_month: Annotated[float, Field(gt=0)] | None = None
+    money_per_month: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """The month is UTC's."""
 
 
