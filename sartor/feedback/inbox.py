@@ -45,7 +45,8 @@ class Inbox:
         """Keep what became of an exchange; it is on disk when this returns.
 
         The exchange may be unknown, since it may come later: the feedback is kept, and joined then. Another tenant's
-        exchange is as unknown as one that is not there.
+        exchange is as unknown as one that is not there. Comments and rationales are redacted, not encrypted:
+        erasing a person leaves what was said of an answer.
 
         Args:
             body: `{exchange_id or business_key, metric, value, source, source_id, rationale, tags, id}`.

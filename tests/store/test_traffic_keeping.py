@@ -110,6 +110,21 @@ def test_sealed_content_of_one_exchange_is_not_taken_for_anothers(store: Store) 
         store.traffic.read("acme", exchange(1).id)
 
 
+def test_more_people_than_keys_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "MOST_KEYS", 3)
+    log = store.traffic.log("w0")
+    made = [exchange(n, subject=f"s{n % 9}") for n in range(40)]
+    for item in made:
+        log.append(item, content(int(item.id[-8:])), how=SEALED)
+        if item.id.endswith("7"):
+            log.flush()
+    log.close()
+    store.traffic.index.catch_up()
+    assert states(store, made) == ["kept"] * 40
+    assert store.traffic.subjects is not None
+    assert len(store.traffic.subjects.rows()) == 9
+
+
 def test_content_without_a_durable_key_is_dropped_and_counted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     log = store.traffic.log("w0")
 
@@ -123,6 +138,35 @@ def test_content_without_a_durable_key_is_dropped_and_counted(store: Store, monk
     store.traffic.index.catch_up()
     assert log.tally.dropped_content == 1
     assert [store.traffic.read("acme", exchange(n).id).state for n in (1, 2)] == ["none", "kept"]
+
+
+def test_known_keys_go_on_while_the_database_is_down_and_only_so_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "STALE", 0.0)
+    monkeypatch.setattr(subjects, "RETRY", 0.0)
+    keys = store.traffic.subjects
+    assert keys is not None
+    log = store.traffic.log("w0")
+    log.append(exchange(1, subject="known"), content(1), how=SEALED)
+    log.flush()
+
+    def down(*_: object) -> None:
+        raise StoreError("no database", code="store_unreachable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(keys.database), "read", down)
+        log.append(exchange(2, subject="known"), content(2), how=SEALED)
+        log.append(exchange(3, subject="new"), content(3), how=SEALED)
+        log.flush()
+        patched.setattr(subjects, "BLIND", -1.0)
+        log.append(exchange(4, subject="known"), content(4), how=SEALED)
+        log.flush()
+    log.append(exchange(5, subject="known"), content(5), how=SEALED)
+    log.close()
+    store.traffic.index.catch_up()
+    assert states(store, [exchange(n) for n in range(1, 6)]) == ["kept", "kept", "none", "none", "kept"]
+    assert log.tally.dropped_content == 2
 
 
 def states(store: Store, made: list[Exchange]) -> list[str]:

@@ -232,7 +232,7 @@ class TrafficLog:
             self._batches.append((batch, len(made)))
 
     def _prepared(self, items: list[_Item]) -> Sealer | None:
-        """The sealer, with keys for all subjects; None where they can't be had."""
+        """The sealer, with keys for all subjects for whom they can be had."""
         sealer = self._sealer
         wanted = {
             (thing.tenant, thing.subject)
@@ -240,10 +240,8 @@ class TrafficLog:
             if content is not None and how.encrypt and thing.subject
         }
         if wanted and sealer is not None:
-            try:
+            with suppress(SartorError, OSError):  # accounting goes on, without content that could never be erased
                 sealer.prepare(wanted)
-            except (SartorError, OSError):
-                return None  # accounting goes on, without content that nobody could ever erase
         return sealer
 
     def _frame(self, kind: int, thing: Any, content: Content | None, how: Treatment, sealer: Sealer | None) -> bytes:

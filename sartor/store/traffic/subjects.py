@@ -36,6 +36,11 @@ MOST_KEYS = 8192
 STALE = 2.0
 """Seconds after which a process that encrypts looks whether somebody was erased."""
 
+BLIND = 60.0
+"""Seconds for which known keys are used while the database can't be asked."""
+RETRY = 5.0
+"""Seconds between two tries to reach it, since a try can take long and others wait."""
+
 metadata = MetaData()
 subject_key = Table(
     "subject_key",
@@ -61,7 +66,7 @@ class Subjects:
         if not database.read_only:
             metadata.create_all(database.writer)
         self._known: dict[tuple[str, str], tuple[bytes, Any]] = {}
-        self._looked, self._erasures = 0.0, -1
+        self._looked, self._erasures, self._retry_at = time.monotonic() - STALE, -1, 0.0
 
     def prepare(self, subjects: set[tuple[str, str]]) -> None:
         """Have a durable key at hand for each (tenant, subject): made, all in one transaction, where there is none.
@@ -69,12 +74,24 @@ class Subjects:
         Raises:
             StoreError: the keys can't be read or kept.
         """
-        self._forget_erased()
+        if time.monotonic() < self._retry_at:
+            raise StoreError("The keys of subjects could not be reached a moment ago.", code="store_unreachable")
+        try:
+            self._forget_erased()
+            self._learn(subjects)
+        except StoreError:
+            now = time.monotonic()
+            self._retry_at = now + RETRY
+            if now - self._looked > BLIND:
+                self._known.clear()  # somebody may have been erased since
+            raise
+
+    def _learn(self, subjects: set[tuple[str, str]]) -> None:
+        while len(self._known) > MOST_KEYS:
+            self._known.pop(next(iter(self._known)))
         missing = [pair for pair in subjects if pair not in self._known]
         if not missing:
             return
-        while len(self._known) > MOST_KEYS:
-            self._known.pop(next(iter(self._known)))
         found = self._living(missing)
         new = [pair for pair in missing if pair not in found]
         if new:

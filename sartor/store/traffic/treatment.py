@@ -17,11 +17,11 @@ class Sealer(Protocol):
     """Encrypts content under its subject's own key."""
 
     def prepare(self, subjects: set[tuple[str, str]]) -> None:
-        """Have a durable key at hand for each (tenant, subject)."""
+        """Have a durable key at hand for each (tenant, subject); fails where some can't be had."""
         ...
 
     def seal(self, tenant: str, subject: str, exchange: str, plain: bytes) -> bytes:
-        """The bytes, encrypted; they can be read only as those of this exchange."""
+        """The bytes, encrypted; they can be read only as those of this exchange. Raises KeyError without a key."""
         ...
 
 
