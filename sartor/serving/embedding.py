@@ -38,7 +38,7 @@ class EmbeddingPredictor:
         return one_chunk(self, request)
 
     async def _answer(self, request: Request) -> Prediction:
-        body = request.chat or {"input": request.text}
+        body = {"input": request.text} if request.chat is None else request.chat
         texts = texts_of(body)
         form = body.get("encoding_format") or "float"
         if form not in ("float", "base64"):
