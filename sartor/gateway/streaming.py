@@ -58,14 +58,15 @@ async def _relay(
     events = _Events(asking)
     try:
         async with aclosing(pieces):  # type: ignore[type-var]
-            if first.raw or first.text:
+            if first.final is None:
                 yield events.of(first)
-            asking.answer = first.final
+            else:
+                events.end(first)
             async for piece in pieces:
-                if piece.final is not None:
-                    asking.answer, events.usage = piece.final, piece.raw
-                else:
+                if piece.final is None:
                     yield events.of(piece)
+                else:
+                    events.end(piece)
         whole = asking.written()
         cost = await asking.book_answer(whole)
         if not events.begun:
@@ -109,6 +110,10 @@ class _Events:
         said = {"content": piece.text} if self.begun else {"role": "assistant", "content": piece.text}
         self.begun = True
         return openai.delta(_head(self._asking), said, usage=self._asking.usage_wanted)
+
+    def end(self, last: Chunk) -> None:
+        """Take the last piece in: it says nothing more, but has the whole answer."""
+        self._asking.answer, self.usage = last.final, last.raw
 
     def arrived(self) -> bytes:
         """What came, as one completion."""

@@ -171,6 +171,7 @@ def test_a_whole_completion_becomes_a_stream_where_one_is_asked_for() -> None:
     with running([relayed("giant", Cached())]) as server:
         events = server.chat(ask(stream=True, stream_options={"include_usage": True})).events
         assert "".join(e["choices"][0]["delta"].get("content") or "" for e in events[:-2]) == "Hello, world"
+        assert events[-3]["choices"][0]["finish_reason"] == "stop"
         assert events[-2]["usage"]["total_tokens"] == 14
         assert {e["id"] for e in events[:-1]} == {server.books.exchanges[0].id}
 

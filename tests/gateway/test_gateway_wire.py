@@ -170,6 +170,17 @@ def test_more_requests_than_may_wait_are_answered_still(server: Server) -> None:
     assert targets == [f"/{i}" for i in range(300)] + ["/last"]
 
 
+def test_large_requests_that_wait_are_not_piled_up() -> None:
+    large = post(b"x" * 100_000)
+    with listening(Echo(), Limits(buffer_bytes=1000)) as server, server.connect() as hung:
+        hung.sendall(get("/hangs") + large + large[:-1])
+        server.until(lambda: any(not c._reading for c in list(server.wire.connected)))
+        (connection,) = server.wire.connected
+        assert len(connection._waiting) == 1
+        found = answers(server.raw(get("/slow") + large + large + get("/last", LAST)))
+        assert [a[0] for a in found] == [200] * 4
+
+
 def test_nothing_after_the_last_request_is_read(server: Server, echo: Echo) -> None:
     echo.seen.clear()
     assert len(answers(server.raw(get("/a", LAST) + get("/b")))) == 1

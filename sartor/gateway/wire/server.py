@@ -112,7 +112,9 @@ class Connection(asyncio.Protocol):
             self._task = self._server.loop.create_task(self._run(item, keep, chunked))
             return
         self._waiting.append((item, keep, chunked))
-        if self._reading and len(self._waiting) >= self._server.limits.pipelined:
+        limits = self._server.limits
+        large = isinstance(item, Request) and len(item.body) > limits.buffer_bytes
+        if self._reading and (large or len(self._waiting) >= limits.pipelined):
             self._reading = False
             self._transport.pause_reading()
 
@@ -151,12 +153,17 @@ class Connection(asyncio.Protocol):
                 break
             item, keep, chunked = self._waiting.popleft()
             if not self._reading and len(self._waiting) < self._server.limits.pipelined // 2:
-                self._reading = True
-                self._transport.resume_reading()
+                self._read_on()
         self._task = None
         self.idle_since = self._server.now()
         if self._owes_continue:
             self._pay_continue()
+
+    def _read_on(self) -> None:
+        self._reading = True
+        if self._reader.since is not None:
+            self._reader.since = self._server.now()  # that it took so long was not the client's doing
+        self._transport.resume_reading()
 
     async def _answer(self, request: Request) -> Response:
         self._server.in_flight += 1
