@@ -6,6 +6,7 @@ limits of money only as far as what was leased.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -349,5 +350,5 @@ def _said(resource: Resource, amount: int) -> str:
 
 def _time(seconds: float) -> str:
     if seconds < 100:
-        return f"{max(seconds, 1):.0f} seconds"
+        return f"{math.ceil(seconds)} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.0f} hours"

@@ -166,6 +166,7 @@ async def control_plane(
     shop: Workshop, plan: Plan, admin: socket.socket, counted: Callable[[], str]
 ) -> AsyncIterator[None]:
     """The control plane on its socket, and what has to be done regularly, as long as the block lasts."""
+    from sartor.gateway import door
     from sartor.gateway.auth import Keyring
     from sartor.gateway.wire.server import serve
     from sartor.interfaces.api.plane import ControlPlane
@@ -175,7 +176,7 @@ async def control_plane(
     loopback = plan.admin_host in LOOPBACK
     keyring = Keyring(Keys(shop.store.ledger.database).everything, shop.store.ledger.revision, loopback=loopback)
     await asyncio.to_thread(keyring.refresh)
-    hosts = LOOPBACK if loopback else ("*",)
+    hosts = door.LOOPBACK if loopback else ("*",)
     plane = ControlPlane(shop, keyring, counted=counted, hosts=hosts)
     server = await serve(plane.handle, [admin.dup()])
     watching, keeper = asyncio.create_task(keyring.watch()), Keeper(shop)
