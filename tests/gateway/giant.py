@@ -81,6 +81,9 @@ class Giant:
                 await asyncio.sleep(0)
             usage = {**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": USAGE}
             yield Chunk("", final=whole, raw=event(usage))
+        except asyncio.CancelledError as gone:
+            gone.hops = self.prediction({}, "client gone", "Hello").hops  # type: ignore[attr-defined]
+            raise
         finally:
             self.closed += 1
 

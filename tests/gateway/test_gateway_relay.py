@@ -139,6 +139,8 @@ def test_a_client_that_leaves_a_stream_closes_the_upstreams(server: Server, gian
     server.until(lambda: bool(server.books.exchanges))
     (exchange,), (content,) = server.books.exchanges, server.books.contents
     assert (exchange.status, exchange.error, exchange.decision) == (499, "client_gone", "failed")
+    # What the upstream had said until then is paid for.
+    assert (exchange.cost, exchange.hops[0].why) == (int(COST * 1e9), "client gone")
     assert json.loads(content.answered)["choices"][0]["message"]["content"] == "Hello"  # type: ignore[union-attr]
     server.until(lambda: giant.closed == 1)
     assert server.books.open == 0
