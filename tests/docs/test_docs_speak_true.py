@@ -10,10 +10,11 @@ import sartor
 from sartor.core.errors import SartorError
 from sartor.core.task import Gate
 from sartor.gateway import app as gateway
+from sartor.gateway.policy import POLICIES
 from sartor.interfaces.cli.main import app
 from sartor.interfaces.settings import VARIABLES
 from sartor.pipeline.check import check_plugins
-from sartor.pipeline.gateway_file import parse_gateway
+from sartor.pipeline.gateway_file import parse_gateway, read_target
 from sartor.pipeline.task_file import load_yaml, parse_task
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,13 @@ def test_commands_and_options_exist(page, line):
 
 
 @pytest.mark.parametrize(("page", "block"), blocks("yaml"))
-def test_yaml_is_a_task_or_a_gateway_file(page, block):
+def test_yaml_is_a_task_a_gateway_file_or_policies(page, block):
+    if block.startswith("{use:"):
+        for line in block.splitlines():
+            policy = dict(read_target(line))
+            plugin = POLICIES.take(policy.pop("use"))
+            assert plugin.read(policy)
+        return
     if re.search(r"^(upstreams|routes):", block, re.MULTILINE):
         assert parse_gateway(load_yaml(block, page), page) != parse_gateway({}, page)
         return
