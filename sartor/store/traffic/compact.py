@@ -87,18 +87,32 @@ def holding(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _days(chosen: Iterable[Path]) -> tuple[list[Path], dict[Key, dict[str, tuple[str, int]]]]:
-    """The segments that are sound (others stay where they are), and: kind and day -> id -> where its record stands."""
-    sound, found = [], dict[Key, dict[str, tuple[str, int]]]()
+Places = dict[Key, dict[str, tuple[str, int]]]
+"""Kind and day -> id -> the segment in which its last record stands, and where."""
+
+
+def _days(chosen: Iterable[Path]) -> tuple[list[Path], Places]:
+    """The segments that are sound (others stay where they are), and where their records stand."""
+    sound: list[Path] = []
+    found: Places = {}
     for path in chosen:
-        read = list(_read(path))
-        if any(row is None for _, row in read):
+        places = _places(path)
+        if places is None:
             continue
         sound.append(path)
-        for item, row in read:
-            if row is not None:
-                found.setdefault((item.kind, day_of(row["at"])), {})[_id(item.kind, row)] = (path.name, item.start)
+        for key, more in places.items():
+            found.setdefault(key, {}).update(more)
     return sound, found
+
+
+def _places(path: Path) -> Places | None:
+    """Where a segment's records stand; None where it is damaged."""
+    found: Places = {}
+    for item, row in _read(path):
+        if row is None:
+            return None
+        found.setdefault((item.kind, day_of(row["at"])), {})[_id(item.kind, row)] = (path.name, item.start)
+    return found
 
 
 def _read(path: Path) -> Iterator[tuple[Any, dict[str, Any] | None]]:
