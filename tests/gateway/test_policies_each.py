@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -280,20 +281,43 @@ async def test_canary_that_fails_is_answered_by_the_live_one_and_stopped():
 
 
 async def test_canary_guards_streams_too():
-    _, policy = canary(Giant("live"), Giant("new", fails=down()), share=0.5, guards={"min_requests": 5})
+    _, policy = canary(Giant("live"), Giant("new", fails=down()), share=0.5, guards={"min_requests": 10})
     finals = [(await streamed(policy, request))[1] for request in many(60)]
     assert {f.served_by for f in finals} == {"live"}
-    assert sum(f.arm == "canary" for f in finals) == 5
+    assert sum(f.arm == "canary" for f in finals) == 10
     assert policy.tripped
-    _, policy = canary(Giant("live"), Giant("new", cut=True), share=0.5, guards={"min_requests": 5})
+    _, policy = canary(Giant("live"), Giant("new", cut=True), share=0.5, guards={"min_requests": 10})
     cut = 0
     for request in many(60):
         try:
             await streamed(policy, request)
         except UpstreamError:
             cut += 1
-    assert cut == 5
+    assert cut == 10
     assert policy.tripped
+
+
+async def test_canary_is_not_stopped_by_chance_but_soon_by_a_share_of_failures():
+    class Flaky(Giant):
+        share = 0.0
+
+        async def predict(self, requests: Any) -> Any:
+            self.fails = down() if draw(self.name, requests[0].id) < self.share else None
+            return await super().predict(requests)
+
+    async def stopped_after(failing: float, count: int) -> int:
+        live, new = Flaky("live"), Flaky("new")
+        live.share, new.share = 0.05, failing
+        _, policy = canary(live, new, share=0.2)
+        for at, request in enumerate(many(count)):
+            with suppress(UpstreamError):
+                await policy.predict([request])
+            if policy.tripped:
+                return at
+        return count
+
+    assert await stopped_after(0.05, 3000) == 3000
+    assert 100 <= await stopped_after(0.3, 3000) < 600
 
 
 async def test_canary_is_not_blamed_for_what_the_asker_did_wrong():
@@ -337,6 +361,11 @@ async def test_canary_that_is_slow_is_stopped():
     for request in many(100):
         await policy.predict([request])
     assert policy.tripped.startswith("latency: a median of 0.5 s, 0.1 s")
+    guards = {"min_requests": 10, "latency_seconds": 0.41}
+    policy = house.build("canary", live="live", canary="new", share=0.5, guards=guards)
+    for request in many(100):
+        await policy.predict([request])
+    assert policy.tripped == ""
 
 
 # shadow

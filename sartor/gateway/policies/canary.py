@@ -7,6 +7,7 @@ seconds, in this process: a canary that has tripped answers nobody until it is d
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from math import sqrt
 from statistics import median
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from sartor.gateway.policy import Tools, build, side, valid
 
 RECENT = 200
 """Requests of each side that the guards look at."""
+CHANCE = 4.0
+"""Standard errors by which more requests must have failed than in the control: the guards look at every request."""
 
 
 class Guards(Settings):
@@ -30,6 +33,8 @@ class Guards(Settings):
     """Share of failed requests by which it may be worse than the control."""
     latency_factor: Annotated[float, Field(gt=1)] | None = 3.0
     """How many times the control's median time its own may be."""
+    latency_seconds: Annotated[float, Field(ge=0)] = 0.05
+    """Seconds by which its median time may be longer in any case."""
     latency_seconds: Annotated[float, Field(ge=0)] = 0.1
     """By which it must be slower as well: of a millisecond thrice is nothing."""
     min_requests: Annotated[int, Field(ge=1, le=RECENT)] = 20
@@ -184,12 +189,19 @@ class Canary:
         if arm == "canary" and not self.tripped:
             self.tripped = self._worse()
 
+    def _noise(self) -> float:
+        """Standard error of the difference of the failed shares."""
+        canary, control = self._sides["canary"], self._sides["control"]
+        sizes = len(canary), max(len(control), self._params.guards.min_requests)
+        share = (canary.error_rate * sizes[0] + control.error_rate * sizes[1]) / sum(sizes)
+        return sqrt(share * (1 - share) * (1 / sizes[0] + 1 / sizes[1]))
+
     def _worse(self) -> str:
         guards, canary, control = self._params.guards, self._sides["canary"], self._sides["control"]
         if len(canary) < guards.min_requests:
             return ""
         worse = canary.error_rate - control.error_rate
-        if guards.error_rate is not None and worse > guards.error_rate:
+        if guards.error_rate is not None and worse > max(guards.error_rate, CHANCE * self._noise()):
             return (
                 f"error_rate: {canary.error_rate:.1%} of the last {len(canary)} requests failed, "
                 f"{control.error_rate:.1%} of the control's {len(control)}"
