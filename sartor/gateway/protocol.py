@@ -16,6 +16,8 @@ from sartor.core.shelf import Shelf
 
 PROTOCOLS = Shelf("sartor.gateway.protocols")
 
+MOST_TOKENS = 10**9
+
 Endpoint = Literal["chat", "completions", "embeddings"]
 
 
@@ -120,9 +122,14 @@ def read_usage(said: Any) -> Usage | None:
     """OpenAI's usage, where there is one; raises TypeError, ValueError or AttributeError where it is none."""
     if not said:
         return None
-    cached = (said.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    asked, answered = said.get("prompt_tokens") or 0, said.get("completion_tokens") or 0
-    return Usage(int(asked), int(answered), cached_tokens=int(cached))
+    cached = (said.get("prompt_tokens_details") or {}).get("cached_tokens")
+    asked, answered = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
+    return Usage(asked, answered, cached_tokens=min(count(cached), asked))
+
+
+def count(said: Any) -> int:
+    """Tokens as a server says: none where it says nothing, and within what can be booked whatever it says."""
+    return min(max(int(said or 0), 0), MOST_TOKENS)
 
 
 def completion(head: Mapping[str, Any], message: dict[str, Any], finish: str, usage: Usage) -> bytes:

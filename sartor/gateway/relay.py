@@ -21,7 +21,10 @@ class EventReader:
     """Server-sent events out of bytes, however they were cut up: keeps the beginning of one until its end has come."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._tail = b""
+        """The last bytes that came: the end of an event may be cut in the middle."""
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Each event that is whole now: its bytes with the blank line, and its data.
@@ -31,10 +34,20 @@ class EventReader:
         Raises:
             ValueError: an event is too long.
         """
-        data = self._rest + data
+        seam = self._tail + data
+        if b"\n\n" not in seam and b"\r\n\r\n" not in seam:
+            # Only kept, not looked at again: a long event costs no more than its length.
+            self._parts.append(data)
+            self._size += len(data)
+            self._tail = seam[-3:]
+            if self._size > EVENT_BYTES:
+                raise ValueError(f"an event of more than {EVENT_BYTES} bytes")
+            return
+        data = b"".join((*self._parts, data))
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        *whole, self._rest = data.split(b"\n\n")
+        *whole, rest = data.split(b"\n\n")
+        self._parts, self._size, self._tail = [rest], len(rest), rest[-3:]
         for event in whole:
             if event.startswith(b"data: ") and b"\n" not in event:
                 payload = event[6:]
@@ -43,8 +56,6 @@ class EventReader:
                 payload = b"\n".join(lines)
             if payload:
                 yield event + b"\n\n", payload
-        if len(self._rest) > EVENT_BYTES:
-            raise ValueError(f"an event of more than {EVENT_BYTES} bytes")
 
 
 class Relay:

@@ -101,7 +101,13 @@ class UpstreamPredictor:
         """
         if len(requests) == 1:
             return [await self._one(requests[0])]
-        return await asyncio.gather(*(self._one(request) for request in requests))
+        tasks = [asyncio.ensure_future(self._one(request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:  # nobody waits for the others any more
+                task.cancel()
+            raise
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises what `predict` does, at the start or in the middle."""
@@ -361,7 +367,7 @@ class UpstreamPredictor:
         ours = status in (400, 404, 408, 409, 413, 422, 429)
         return UpstreamError(
             said[:2000] if ours else f"The upstream '{self.spec.name}' failed: {said[:2000]}",
-            retryable=status in RETRYABLE,
+            retryable=status in RETRYABLE and code != "insufficient_quota",
             code=code[:100] if ours and code else "upstream_error",
             status=status if ours else 503 if status in (503, 529) else 502,
             param=param[:200] if param else None,

@@ -206,6 +206,11 @@ async def no_usage(talk: Talk) -> None:
         await talk.plain(whole(usage=None))
 
 
+async def wild_usage(talk: Talk) -> None:
+    """Counts that nobody could book."""
+    await talk.plain(whole(usage={"prompt_tokens": -5, "completion_tokens": 10**30}))
+
+
 async def huge_chunk(talk: Talk) -> None:
     await talk.events([*words()[:2], b"data: " + b"x" * HUGE + b"\n\n", DONE])
 
@@ -308,6 +313,7 @@ WAYS: dict[str, Callable[[Talk], Awaitable[None]]] = {
     "404": status(404, code="model_not_found"),
     "422": status(422),
     "429": status(429, code="rate_limit_exceeded"),
+    "429-quota": status(429, code="insufficient_quota"),
     "429-long": status(429, b"retry-after: 600\r\n"),
     "500": status(500),
     "502": status(502),
@@ -439,6 +445,7 @@ WHOLE = {
     "404": (404, "model_not_found", "said with 404"),
     "422": (422, "upstream_error", "said with 422"),
     "429": (429, "rate_limit_exceeded", "said with 429"),
+    "429-quota": (429, "insufficient_quota", "said with 429"),
     "429-long": (429, "upstream_error", "said with 429"),
     "500": (502, "upstream_error", "said with 500"),
     "502": (502, "upstream_error", "said with 502"),

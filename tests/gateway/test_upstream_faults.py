@@ -148,6 +148,24 @@ def test_what_the_server_does_not_count_is_estimated_and_marked():
     with_server(main)
 
 
+def test_counts_that_nobody_could_book_are_kept_within_bounds():
+    async def main(server: Faulty) -> None:
+        assert (await predicted(opened(server.url("wild-usage")))).usage == Usage(0, 10**9)
+
+    with_server(main)
+
+
+def test_a_batch_that_fails_leaves_nothing_running():
+    async def main(server: Faulty) -> None:
+        slow = opened(server.url("hang"), concurrency=1)
+        with pytest.raises(SartorError):
+            await slow.predict([ASKED] * 5)
+        await asyncio.sleep(0.05)
+        assert server.open_now == 0
+
+    with_server(main)
+
+
 def test_a_stream_relays_the_servers_own_events():
     async def main(server: Faulty) -> None:
         chunks, _ = await streamed(opened(server.url("ok")))
@@ -176,7 +194,9 @@ def test_a_failure_before_the_first_byte_is_asked_again(way: str):
     with_server(main)
 
 
-@pytest.mark.parametrize("way", ["400", "401", "404", "422", "hang", "cut", "bad-json", "html", "429-long"])
+@pytest.mark.parametrize(
+    "way", ["400", "401", "404", "422", "hang", "cut", "bad-json", "html", "429-long", "429-quota"]
+)
 def test_what_asking_again_cannot_help_is_asked_once(way: str):
     async def main(server: Faulty) -> None:
         with pytest.raises(UpstreamError):

@@ -22,6 +22,7 @@ from sartor.gateway.protocol import (
     Told,
     chunk,
     completion,
+    count,
     refuse_unsaid,
     text_of,
     tool_call,
@@ -254,9 +255,9 @@ def _image(url: str) -> dict[str, str]:
 
 def _usage(said: Mapping[str, Any], before: Usage) -> Usage:
     """All that was read, cached or not; counts of a stream are of all so far, and may be left out."""
-    cached = int(said.get("cache_read_input_tokens") or 0)
-    asked = cached + sum(int(said.get(name) or 0) for name in ("input_tokens", "cache_creation_input_tokens"))
-    answered = int(said.get("output_tokens") or 0) or before.output_tokens
+    cached = count(said.get("cache_read_input_tokens"))
+    asked = cached + sum(count(said.get(name)) for name in ("input_tokens", "cache_creation_input_tokens"))
+    answered = count(said.get("output_tokens")) or before.output_tokens
     if not asked:
         return Usage(before.input_tokens, answered, cached_tokens=before.cached_tokens)
     return Usage(asked, answered, cached_tokens=cached)

@@ -22,6 +22,7 @@ from sartor.gateway.protocol import (
     Told,
     chunk,
     completion,
+    count,
     refuse_unsaid,
     text_of,
     tool_call,
@@ -173,8 +174,8 @@ def _usage(said: Mapping[str, Any]) -> Usage | None:
     if not counted:
         return None
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
-    asked, said_, thought, cached = (int(counted.get(name) or 0) for name in names)
-    return Usage(asked, said_ + thought, cached_tokens=cached)
+    asked, answered, thought, cached = (count(counted.get(name)) for name in names)
+    return Usage(asked, answered + thought, cached_tokens=min(cached, asked))
 
 
 def _settings(chat: Mapping[str, Any]) -> dict[str, Any]:
