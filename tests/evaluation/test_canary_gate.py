@@ -105,11 +105,11 @@ def test_nothing_is_promoted_before_the_minimum_exposure():
 def test_the_answer_after_every_look_is_as_rarely_wrong_as_stated():
     """At the margin itself both a stop and a promotion are errors; 5 % are allowed for them together."""
     errors = 0
-    for seed in range(40):
+    for seed in range(24):
         rows = traffic(1_500, seed, wrong=(0.1, 0.15))
         cuts = [replace_all(rows, n) for n in (400, 1_500)]
         errors += any(judge_canary(cut, replace(TOLD, min_units=20)).verdict in ("stop", "promote") for cut in cuts)
-    assert errors <= stats.binom.ppf(1 - 1e-4, 40, 0.05)
+    assert errors <= stats.binom.ppf(1 - 1e-4, 24, 0.05)
 
 
 def replace_all(rows, n):
