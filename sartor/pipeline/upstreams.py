@@ -8,6 +8,7 @@ from sartor.core.errors import AskError, NotFoundError
 from sartor.core.predict import Predictor, Usage
 from sartor.core.records import UpstreamRecord
 from sartor.core.route import Secret, Upstream
+from sartor.economics.currency import Books
 from sartor.economics.prices import PriceOverride, price_of
 from sartor.gateway.addresses import check_url
 from sartor.gateway.upstream import PROTOCOLS, open_upstream
@@ -103,12 +104,4 @@ def price_for(shop: Workshop, spec: Upstream) -> Callable[[Usage], float]:
             code="no_price",
             param="price",
         ) from error
-    rate = 1.0 if price.currency == shop.currency else shop.rates.get(price.currency)
-    if rate is None:
-        raise AskError(
-            f"'{model}' is priced in {price.currency} ({price.source}), and the books are kept in {shop.currency}. "
-            f"State the rate, SARTOR_RATES={price.currency}=0.92 for instance, or a price in {shop.currency}.",
-            code="no_rate",
-            param="price",
-        )
-    return lambda usage: price.cost(usage) * rate
+    return Books(shop.currency, shop.rates).price(price).cost
