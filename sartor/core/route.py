@@ -53,6 +53,8 @@ class TokenPrice(Section):
     """Money per million tokens of input."""
     output_million: Annotated[float, Field(ge=0)]
     """Money per million tokens of output."""
+    cached_million: Annotated[float, Field(ge=0)] | None = None
+    """Money per million tokens of input that the upstream had cached; none: as other input."""
     currency: str
     """Of the price, e.g. USD; another than the books' needs a rate (`SARTOR_RATES`)."""
     source: str = "stated by the operator"

@@ -35,8 +35,6 @@ class Guards(Settings):
     """How many times the control's median time its own may be."""
     latency_seconds: Annotated[float, Field(ge=0)] = 0.05
     """Seconds by which its median time may be longer in any case."""
-    latency_seconds: Annotated[float, Field(ge=0)] = 0.1
-    """By which it must be slower as well: of a millisecond thrice is nothing."""
     min_requests: Annotated[int, Field(ge=1, le=RECENT)] = 20
     """Of the canary, before which nothing is judged; of the control too, before times are compared."""
 
