@@ -6,8 +6,10 @@ go on for a stated time, unknown ones are told to come back, and what expires st
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hmac import compare_digest
 
@@ -20,6 +22,8 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 600.0
 NOBODY = "0" * 64
 """Mark of no key: compared with where the id is not known, so that this takes as long."""
+
+log = logging.getLogger("sartor.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Keyring:
         self._fresh = float("-inf")
         self._reached = False
         self._nobody = Caller()
+        # Of its own: whoever blocks the threads of everybody must not keep a revoked key alive.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keys")
 
     @property
     def needed(self) -> bool:
@@ -115,7 +121,7 @@ class Keyring:
                 self._known = {key.id: _Known(key, _caller(key)) for key in access.keys}
                 self._limits = {tenant.name: tenant.limits for tenant in access.tenants}
                 self._seen = seen
-        except StoreError:
+        except Exception:
             self._reached = False
             raise
         self._fresh, self._reached = self._clock(), True
@@ -125,9 +131,11 @@ class Keyring:
         while True:
             await asyncio.sleep(seconds)
             try:
-                await asyncio.to_thread(self.refresh)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self.refresh)
             except StoreError:
                 continue
+            except Exception:  # to stop looking would keep revoked keys alive
+                log.exception("access keys can't be read")
 
 
 def _caller(key: AccessKey) -> Caller:

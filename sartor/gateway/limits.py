@@ -6,11 +6,13 @@ limits of money only as far as what was leased.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sartor.core.access import Caller
 from sartor.core.errors import BusyError, RateError, StoreError, TooLargeError
@@ -33,6 +35,7 @@ MOST_CALLERS = 10_000
 """Pairs of key and route that are kept in mind."""
 
 Amounts = tuple[int, int, int]
+T = TypeVar("T")
 
 
 class Block:
@@ -149,6 +152,7 @@ class Limiter:
         self._callers: dict[tuple[str, str, str], tuple[Any, Any, Any, tuple[Block, ...]]] = {}
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="limits")  # nobody else's work delays a request here
 
     def admit(
         self, caller: Caller, route: Route, *, tokens: int, money: float
@@ -210,7 +214,7 @@ class Limiter:
                 block.room = block.low = 0
             try:
                 if rests:
-                    await asyncio.to_thread(self._book.give_back, rests)
+                    await self._blocking(self._book.give_back, rests)
             except StoreError:
                 for block, rest in zip(blocks, rests, strict=True):
                     block.room += rest.amount
@@ -220,10 +224,8 @@ class Limiter:
         """Give back idle blocks again and again, until cancelled."""
         while True:
             await asyncio.sleep(IDLE / 2)
-            try:
+            with contextlib.suppress(StoreError):
                 await self.give_back(IDLE)
-            except StoreError:
-                continue
 
     def _blocks_of(self, caller: Caller, route: Route) -> tuple[Block, ...]:
         place = caller.key, caller.tenant, route.name
@@ -289,9 +291,12 @@ class Limiter:
         finally:
             block.asking = False
 
+    def _blocking(self, work: Callable[..., T], *given: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
     async def _lease(self, wants: Sequence[Want], now: float) -> list[Grant]:
         try:
-            return await asyncio.to_thread(self._book.lease, wants, now)
+            return await self._blocking(self._book.lease, wants, now)
         except StoreError as error:
             if any(KINDS[want.resource] == 2 for want in wants):
                 raise BusyError(

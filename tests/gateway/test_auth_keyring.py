@@ -182,6 +182,23 @@ def test_a_revoked_key_is_refused_soon_by_a_keyring_on_a_real_store(tmp_path: Pa
     other.close()
 
 
+def test_a_failure_that_nobody_foresaw_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    key, said = make()
+    house = House(key)
+
+    async def live() -> None:
+        watching = asyncio.create_task(house.ring.watch(0.01))
+        await _until(lambda: house.ring._reached)
+        house.keys = None  # type: ignore[assignment]
+        house.number += 1
+        await _until(lambda: "access keys can't be read" in caplog.text)
+        house.keys = [replace(key, revoked=1.0)]
+        await _until(lambda: _code(house.ring, said) == "key_revoked")
+        watching.cancel()
+
+    asyncio.run(live())
+
+
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):  # what is promised
         while not holds():  # noqa: ASYNC110 - what is awaited is another process's write
