@@ -1,6 +1,7 @@
 """Keys at the door: who is let in as whom, what is told to the rest, and what goes on while the store is away."""
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from sartor.core.access import Caller
-from sartor.core.errors import BusyError, KeyRefusedError, StoreError
+from sartor.core.errors import BusyError, KeyRefusedError, RateError, StoreError
+from sartor.core.route import Route
 from sartor.gateway import auth
 from sartor.gateway.auth import Keyring
+from sartor.gateway.limits import Limiter
+from sartor.store.allowances import Allowances
 from sartor.store.credentials import Access, AccessKey, Tenant, mark_of, new_text
 from sartor.store.keys import Keys
 from sartor.store.opening import open_store
@@ -208,6 +212,44 @@ async def _until(holds: Callable[[], bool]) -> None:
 def _code(ring: Keyring, said: str) -> str:
     try:
         ring.identify(bearer(said))
-    except KeyRefusedError as error:
+    except (KeyRefusedError, BusyError) as error:
         return error.code
     return ""
+
+
+@pytest.mark.postgres
+def test_a_real_outage_of_the_database_is_survived(postgres_url: str, postgres_server: Any, tmp_path: Path) -> None:
+    store = open_store(tmp_path, ledger_url=postgres_url)
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    keys, (key, said), (new, unknown) = Keys(store.ledger.database), make(limits={"requests_per_minute": 6.0}), make()
+    keys.add(key)
+    ring = Keyring(keys.everything, store.ledger.revision)
+    ring.refresh()
+    route = Route(name="desk", policy="giant")
+
+    async def live() -> None:
+        limiter = Limiter(Allowances(store.ledger.database), ring.limits_of, workers=2)
+        watching = asyncio.create_task(ring.watch(0.05))
+        admitted = 0
+        try:
+            await asyncio.to_thread(postgres_server.execute, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            await asyncio.to_thread(
+                postgres_server.execute,
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+            )
+            await _until(lambda: not ring._reached)
+            assert _code(ring, unknown) == "keys_unreachable"
+            caller = ring.identify(bearer(said))
+            with contextlib.suppress(RateError):
+                while admitted < 6:
+                    await limiter.admit(caller, route, tokens=0, money=0.0)  # type: ignore[misc]
+                    admitted += 1
+        finally:
+            await asyncio.to_thread(postgres_server.execute, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert admitted == 3  # this worker's half of six
+        await asyncio.to_thread(keys.add, new)
+        await _until(lambda: _code(ring, unknown) == "")
+        watching.cancel()
+
+    asyncio.run(live())
+    store.close()
