@@ -33,6 +33,8 @@ class Guards(Settings):
     """Share of failed requests by which it may be worse than the control."""
     latency_factor: Annotated[float, Field(gt=1)] | None = 3.0
     """How many times the control's median time its own may be."""
+    latency_seconds: Annotated[float, Field(ge=0)] = 0.1
+    """By which it must be slower as well: of a millisecond thrice is nothing."""
     min_requests: Annotated[int, Field(ge=1, le=RECENT)] = 20
     """Of the canary, before which nothing is judged; of the control too, before times are compared."""
 
