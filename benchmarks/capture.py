@@ -110,43 +110,42 @@ def exchange(number: int) -> Exchange:
     )
 
 
-Measure = Callable[[Path, list[Exchange]], float]
+Measure = Callable[[Path], float]
 
 
 def measures() -> dict[str, Measure]:
     """Name -> what does the work and gives its CPU seconds."""
     return {
         "raw append": _raw,
-        "async, accounting": lambda folder, made: _capture(folder, made, ACCOUNTING),
-        "async, full": lambda folder, made: _capture(folder, made, PLAIN),
-        "async, full, redacted": lambda folder, made: _capture(folder, made, REDACTED),
-        "async, full, encrypted": lambda folder, made: _capture(folder, made, SEALED),
+        "async, accounting": lambda folder: _capture(folder, ACCOUNTING),
+        "async, full": lambda folder: _capture(folder, PLAIN),
+        "async, full, redacted": lambda folder: _capture(folder, REDACTED),
+        "async, full, encrypted": lambda folder: _capture(folder, SEALED),
         "SQLite rows": _sqlite,
     }
 
 
 def cost(measure: Measure, work: Path) -> dict[str, float]:
-    """CPU µs per exchange over some repeats; the same with nothing to write is taken off."""
+    """CPU µs per exchange over some repeats; what the same loop costs that captures nothing is taken off."""
     found, idle = [], _idle()
     for repeat in range(REPEATS):
-        made = [exchange(n) for n in range(COUNT)]
         folder = work / f"cost{repeat}"
         folder.mkdir()
-        found.append((measure(folder, made) - idle) / COUNT * 1e6)
+        found.append((measure(folder) - idle) / COUNT * 1e6)
         shutil.rmtree(folder)
     return {"median": statistics.median(found), "lowest": min(found), "highest": max(found)}
 
 
-def _bursts(made: list[Exchange]) -> Iterator[list[Exchange]]:
-    for start in range(0, len(made), BURST):
-        yield made[start : start + BURST]
+def _bursts() -> Iterator[Iterator[Exchange]]:
+    for start in range(0, COUNT, BURST):
+        yield map(exchange, range(start, start + BURST))
         time.sleep(PAUSE)
 
 
 def _idle() -> float:
-    """What waiting and looping alone cost."""
+    """What waiting, and making the exchanges, alone cost."""
     before = _cpu()
-    for burst in _bursts([None] * COUNT):  # type: ignore[list-item]
+    for burst in _bursts():
         for _ in burst:
             pass
     return _cpu() - before
@@ -157,17 +156,17 @@ def _cpu() -> float:
     return spent.ru_utime + spent.ru_stime
 
 
-def _capture(folder: Path, made: list[Exchange], spec: Capture) -> float:
+def _capture(folder: Path, spec: Capture) -> float:
     from sartor.pipeline.traffic import redact
     from sartor.store.opening import open_store
 
     with closing(open_store(folder / "store")) as store:
         log = store.traffic.log("w0")
         recorder = Recorder(log, redact=redact, mark=store.traffic.mark)
-        recorder.record(made[0], CONTENT, spec)
+        recorder.record(exchange(0), CONTENT, spec)
         log.flush()
         before = _cpu()
-        for burst in _bursts(made):
+        for burst in _bursts():
             for item in burst:
                 recorder.record(item, CONTENT, spec)
         log.flush()
@@ -179,11 +178,11 @@ def _capture(folder: Path, made: list[Exchange], spec: Capture) -> float:
     return spent
 
 
-def _raw(folder: Path, made: list[Exchange]) -> float:
+def _raw(folder: Path) -> float:
     """The same bytes, written as they come and synced every second."""
     before = _cpu()
     handle = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for number, burst in enumerate(_bursts(made)):
+    for number, burst in enumerate(_bursts()):
         for item in burst:
             os.write(handle, exchange_row(item) + ASKED + ANSWERED)
         if number % round(1 / PAUSE) == 0:
@@ -192,7 +191,7 @@ def _raw(folder: Path, made: list[Exchange]) -> float:
     return _cpu() - before
 
 
-def _sqlite(folder: Path, made: list[Exchange]) -> float:
+def _sqlite(folder: Path) -> float:
     """A row each, a transaction for each burst; without index and without hops."""
     before = _cpu()
     connection = sqlite_module().connect(folder / "rows.db", isolation_level=None)
@@ -201,7 +200,7 @@ def _sqlite(folder: Path, made: list[Exchange]) -> float:
     names = [name for name in Exchange.__slots__ if name != "hops"]
     connection.execute(f"CREATE TABLE exchange ({', '.join(names)}, asked, answered)")
     insert = f"INSERT INTO exchange VALUES ({', '.join('?' * (len(names) + 2))})"
-    for burst in _bursts(made):
+    for burst in _bursts():
         connection.execute("BEGIN")
         for item in burst:
             connection.execute(insert, (*(getattr(item, name) for name in names), ASKED, ANSWERED))
