@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Failing, make_task, served
+from gateway_names import Failing, make_task, served
 from gateway_server import PATH, Books, Everyone, Server, messages, running
 from giant import COST, Giant
 

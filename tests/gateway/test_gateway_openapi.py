@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from conftest import make_task
+from gateway_names import make_task
 from gateway_server import Everyone, Server, running
 from giant import Giant
 from hypothesis import HealthCheck, Phase, given, seed, settings

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import make_task
 from faulty_upstream import Faulty, in_thread
+from gateway_names import make_task
 from gateway_server import PATH, Reply, Server, messages, read_all, running
 from giant import CALL, COST, USAGE, Giant
 
