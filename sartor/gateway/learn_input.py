@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sartor.core.errors import AskError, RefusedError
-from sartor.core.task import PromptMessage
 from sartor.gateway.learn_pattern import FEW, SHARED, learn_pattern, versions
 from sartor.gateway.policy import draw
 from sartor.gateway.prompt import Pattern, Prompt
@@ -297,11 +296,6 @@ def _names(befores: Sequence[str]) -> list[str]:
         taken = sum(other.rstrip("0123456789") == name for other in names)
         names.append(f"{name}{taken + 1}" if taken or name in names else name)
     return names
-
-
-def prompt_messages(found: Found) -> tuple[PromptMessage, ...]:
-    """The prompt as `core.task` declares it."""
-    return tuple(PromptMessage.model_validate(message) for message in found.declared())
 
 
 def _refused(what: str, code: str) -> RefusedError:

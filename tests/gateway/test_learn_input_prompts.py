@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sartor.core.errors import AskError, RefusedError
 from sartor.core.task import Task
-from sartor.gateway.learn_input import learn_input, prompt_messages
+from sartor.gateway.learn_input import learn_input
 from sartor.gateway.learn_pattern import learn_pattern, separators, shared_prefix
 from sartor.gateway.unpack import find_input
 
@@ -213,7 +213,7 @@ def test_a_template_is_found_again_and_gives_its_texts_back_exactly(system, ends
         {
             "name": "t",
             "data": {"sources": [{"use": "csv"}]},
-            "input": {"columns": names, "chat": "template", "prompt": prompt_messages(lesson.best)},
+            "input": {"columns": names, "chat": "template", "prompt": lesson.best.declared()},
         }
     )
     for chat, values in zip(chats, filled, strict=True):
