@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, Literal
 
 from sartor.core.access import Caller
 from sartor.core.errors import BusyError, RateError, StoreError, TooLargeError
@@ -29,13 +30,14 @@ KINDS: Mapping[Resource, int] = {
 """Resource -> which of (requests, tokens, money) it limits."""
 RECHECK = 1.0
 """Seconds after which a limit that was reached is asked for again: somebody may have given back."""
+LEASE_SECONDS = 5.0
+"""After which the store counts as out of reach."""
 IDLE = 10.0
 """Seconds after which an unused block is given back."""
 MOST_CALLERS = 10_000
 """Pairs of key and route that are kept in mind."""
 
 Amounts = tuple[int, int, int]
-T = TypeVar("T")
 
 
 class Block:
@@ -151,6 +153,8 @@ class Limiter:
         self._blocks: dict[tuple[str, Resource], Block] = {}
         self._callers: dict[tuple[str, str, str], tuple[Any, Any, Any, tuple[Block, ...]]] = {}
         self._lock = asyncio.Lock()
+        self._away = 0.0
+        """Until when the book is taken to be out of reach."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="limits")  # nobody else's work delays a request here
 
@@ -214,7 +218,7 @@ class Limiter:
                 block.room = block.low = 0
             try:
                 if rests:
-                    await self._blocking(self._book.give_back, rests)
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._book.give_back, rests)
             except StoreError:
                 for block, rest in zip(blocks, rests, strict=True):
                     block.room += rest.amount
@@ -274,9 +278,8 @@ class Limiter:
         for block in short:
             block.refuse(needs[block.kind], now)
         wants = [block.want(needs[block.kind]) for block in short]
-        for block, want, grant in zip(short, wants, await self._lease(wants, now), strict=True):
-            block.take(grant, want.need, now)
-        refused = [block for block in short if block.recheck > now]
+        await self._lease(short, wants, now)
+        refused = [block for block in short if block.recheck > now and block.room < needs[block.kind]]
         if refused:
             raise max(refused, key=lambda block: block.over).error(now)
 
@@ -284,28 +287,34 @@ class Limiter:
         try:
             async with self._lock:
                 now = self._clock()
-                (grant,) = await self._lease([Want(block.holder, block.resource, block.limit, 0)], now)
-                block.take(grant, 0, now)
+                await self._lease([block], [Want(block.holder, block.resource, block.limit, 0)], now)
         except (StoreError, BusyError):
             block.low = 0  # whoever finds no room asks again
         finally:
             block.asking = False
 
-    def _blocking(self, work: Callable[..., T], *given: Any) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
-
-    async def _lease(self, wants: Sequence[Want], now: float) -> list[Grant]:
-        try:
-            return await self._blocking(self._book.lease, wants, now)
-        except StoreError as error:
-            if any(KINDS[want.resource] == 2 for want in wants):
-                raise BusyError(
-                    "The budget can't be asked for more: the store is out of reach, and what was set aside is used "
-                    "up. Try again in a few seconds.",
-                    retry_after=5.0,
-                    code="budget_unreachable",
-                ) from error
-            return self._own.lease([_part(want, self._workers) for want in wants], now)
+    async def _lease(self, blocks: Sequence[Block], wants: Sequence[Want], now: float) -> None:
+        """Ask for blocks; what is granted is added to them, also where whoever waited for it has left meanwhile."""
+        if now >= self._away:
+            asked = asyncio.get_running_loop().run_in_executor(self._thread, self._book.lease, wants, now)
+            asked.add_done_callback(partial(_take_up, blocks, wants, now))
+            await asyncio.wait([asked], timeout=LEASE_SECONDS)
+            error = asked.exception() if asked.done() else StoreError("The store does not answer.")
+            if error is None:
+                return
+            if not isinstance(error, StoreError):
+                raise error
+            self._away = self._clock() + RECHECK
+        if any(KINDS[want.resource] == 2 for want in wants):
+            raise BusyError(
+                "The budget can't be asked for more: the store is out of reach, and what was set aside is used up. "
+                "Try again in a few seconds.",
+                retry_after=5.0,
+                code="budget_unreachable",
+            )
+        own = self._own.lease([_part(want, self._workers) for want in wants], now)
+        for block, want, grant in zip(blocks, wants, own, strict=True):
+            block.take(grant, want.need, now)
 
 
 class LeasedPurse:
@@ -332,6 +341,12 @@ class LeasedPurse:
 
 def _purse(holder: str, period: Literal["day", "month"]) -> tuple[str, Resource]:
     return f"purse:{holder}", "money_per_day" if period == "day" else "money_per_month"
+
+
+def _take_up(blocks: Sequence[Block], wants: Sequence[Want], now: float, asked: "asyncio.Future[list[Grant]]") -> None:
+    if not asked.cancelled() and asked.exception() is None:
+        for block, want, grant in zip(blocks, wants, asked.result(), strict=True):
+            block.take(grant, want.need, now)
 
 
 def _fits(blocks: tuple[Block, ...], needs: Amounts, now: float) -> bool:

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sartor.core.access import Caller
 from sartor.core.errors import BusyError, RateError, StoreError, TooLargeError
 from sartor.core.route import Allowance, Route
 from sartor.core.traffic import NANO
+from sartor.gateway import limits
 from sartor.gateway.limits import FREE, Admission, LeasedPurse, Limiter
 from sartor.store.allowances import Allowances
 from sartor.store.opening import open_store
@@ -159,9 +161,11 @@ class SlowBook(OwnBook):
     """A book that counts how often it is asked, and can be out of reach."""
 
     asked, down = 0, False
+    before: Callable[[], Any] = staticmethod(lambda: None)
 
     def lease(self, wants: Any, now: float) -> Any:
         self.asked += 1
+        self.before()
         if self.down:
             raise StoreError("gone")
         return super().lease(wants, now)
@@ -225,6 +229,31 @@ async def test_without_the_store_rates_go_on_by_shares_and_money_only_as_far_as_
     with pytest.raises(BusyError) as caught:
         await admit(limiter, caller(money_per_day=1.0), money=0.5)
     assert caught.value.code == "budget_unreachable"
+
+
+async def test_a_block_is_not_lost_with_the_request_that_waited_for_it() -> None:
+    book, held = SlowBook(), threading.Event()
+    book.before = held.wait
+    limiter, who = Limiter(book, clock=Clock()), caller(money_per_day=1.0)
+    waiting = asyncio.ensure_future(admit(limiter, who, money=1.0))
+    while not book.asked:  # noqa: ASYNC110 - it is another thread that asks
+        await asyncio.sleep(0.001)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    held.set()
+    await admit(limiter, who, money=1.0)
+    with pytest.raises(RateError):
+        await admit(limiter, who, money=0.1)
+
+
+async def test_a_store_that_hangs_counts_as_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LEASE_SECONDS", 0.05)
+    book, held = SlowBook(), threading.Event()
+    book.before = held.wait
+    limiter = Limiter(book, clock=Clock())
+    assert (await count(limiter, caller(requests_per_minute=4)))[0] == 4
+    assert book.asked == 1
+    held.set()
 
 
 async def test_the_purse_of_policies_draws_on_the_same_blocks() -> None:
