@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,9 @@ from sartor.store.backup import backup, restore
 from sartor.store.credentials import AccessKey, Tenant, hide_keys, id_in, mark_of, new_text
 from sartor.store.keys import Keys
 from sartor.store.ledger import Ledger
+from sartor.store.migrate import revision
 from sartor.store.opening import Store, open_store
+from sartor.store.schema import REVISION
 from sartor.store.shares import Want
 
 SPITE = [
@@ -245,3 +248,18 @@ def test_a_backup_of_before_there_were_keys_is_restored(
     assert new.ledger.get(digest).digest == digest
     assert Keys(new.ledger.database).everything().keys == ()
     new.close()
+
+
+def test_a_store_of_before_there_were_keys_is_brought_up_and_takes_them(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "store-0.1", home)
+    store = open_store(home)
+    assert revision(store.ledger.database) == REVISION != "0001"
+    assert (home / "ledger.db.0001").exists()
+    keys = Keys(store.ledger.database)
+    assert keys.everything().keys == ()
+    before = store.ledger.revision()
+    keys.add(key())
+    assert store.ledger.revision() == before + 1
+    Audit(store.ledger.database).append(deed(1))
+    store.close()
