@@ -95,15 +95,15 @@ def test_several_processes_that_catch_up_together_count_each_record_once(
     dialect = store.ledger.database.dialect
     url = request.getfixturevalue("postgres_url") if dialect == "postgresql" else ""
     for writer in range(3):
-        write(store, *(exchange(n + 3000 * writer) for n in range(1500)), writer=f"w{writer}")
+        write(store, *(exchange(n + 1000 * writer) for n in range(600)), writer=f"w{writer}")
     command = [sys.executable, "-c", FOLLOWER, str(store.root), url]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    monkeypatch.setattr(index_module, "BATCH", 400)
+    monkeypatch.setattr(index_module, "BATCH", 150)
     added = store.traffic.index.catch_up()
     counted = [int(process.communicate()[0]) for process in running]
-    assert added + sum(counted) == 4500
+    assert added + sum(counted) == 1800
     (total,) = store.traffic.index.totals("acme")
-    assert total["count"] == 4500
+    assert total["count"] == 1800
 
 
 def test_feedback_joins_by_id_or_business_key_whenever_it_arrives(opener: Opener) -> None:

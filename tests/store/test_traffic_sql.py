@@ -54,38 +54,38 @@ def test_old_and_young_records_are_one_table(shop: Workshop) -> None:
     assert (found.columns, len(found.rows), found.more) == (["id"], 7, True)
 
 
-@pytest.mark.parametrize("table", ["exchanges", "hops", "old_exchanges", "young_exchanges", "feedback"])
-def test_no_table_shows_another_tenant(shop: Workshop, table: str) -> None:
-    assert rows(shop, f"SELECT count(*) FROM {table}", "none") == [(0,)]
-    mine, theirs, all_ = (rows(shop, f"SELECT * FROM {table}", tenant) for tenant in ("acme", "other", None))
-    assert len(mine) + len(theirs) == len(all_) > 0
+def test_no_table_shows_another_tenant(shop: Workshop) -> None:
+    for table in ("exchanges", "hops", "old_exchanges", "young_exchanges", "feedback"):
+        assert rows(shop, f"SELECT count(*) FROM {table}", "none") == [(0,)]
+        mine, theirs, all_ = (rows(shop, f"SELECT * FROM {table}", tenant) for tenant in ("acme", "other", None))
+        assert len(mine) + len(theirs) == len(all_) > 0
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT * FROM read_csv('/etc/passwd')",
-        "SELECT * FROM read_text('/etc/passwd')",
-        "SELECT * FROM '/etc/passwd'",
-        "SELECT * FROM read_parquet('https://example.org/x.parquet')",
-        "COPY (SELECT 1) TO '/tmp/sartor-must-not-be'",
-        "ATTACH '/tmp/sartor-must-not-be'",
-        "INSTALL httpfs",
-        "SET enable_external_access = true",
-        "SELECT 1; SELECT 2",
-        "DELETE FROM exchanges",
-        "CREATE TABLE t AS SELECT 1",
-        "SELECT * FROM shop",
-        "SELECT nothing FROM exchanges",
-        "SELECT getenv('HOME')",
-        "",
-        "no sql",
-    ],
-)
-def test_a_statement_reads_traffic_and_nothing_else(shop: Workshop, sql: str) -> None:
-    with pytest.raises(AskError) as caught:
-        rows(shop, sql)
-    assert caught.value.param == "sql"
+REFUSED = [
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_parquet('https://example.org/x.parquet')",
+    "COPY (SELECT 1) TO '/tmp/sartor-must-not-be'",
+    "ATTACH '/tmp/sartor-must-not-be'",
+    "INSTALL httpfs",
+    "SET enable_external_access = true",
+    "SELECT 1; SELECT 2",
+    "DELETE FROM exchanges",
+    "CREATE TABLE t AS SELECT 1",
+    "SELECT * FROM shop",
+    "SELECT nothing FROM exchanges",
+    "SELECT getenv('HOME')",
+    "",
+    "no sql",
+]
+
+
+def test_a_statement_reads_traffic_and_nothing_else(shop: Workshop) -> None:
+    for sql in REFUSED:
+        with pytest.raises(AskError) as caught:
+            rows(shop, sql)
+        assert caught.value.param == "sql", sql
     assert not Path("/tmp/sartor-must-not-be").exists()
 
 
