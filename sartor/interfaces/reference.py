@@ -63,6 +63,7 @@ def pages() -> dict[str, str]:
         "task.md": _page("The task file", _task()),
         "gateway.md": _page("The gateway file", _gateway()),
         "settings.md": _page("Settings", _settings()),
+        "control-plane.md": _page("The control plane", _control_plane()),
         "errors.md": _page("Errors", _errors()),
         "task.schema.json": json.dumps(task_schema(), indent=1, ensure_ascii=False),
     }
@@ -76,6 +77,7 @@ def _index() -> str:
         "* [The task file](task.md), and its [JSON Schema](task.schema.json)",
         "* [The gateway file](gateway.md): upstreams and routes",
         "* [Settings](settings.md): environment variables, limits of a request",
+        "* [The control plane](control-plane.md): every address with its permission",
         "* [Errors](errors.md): exit codes and HTTP statuses",
     ]
     return _page("Reference", lines)
@@ -236,6 +238,29 @@ def _settings() -> Iterator[str]:
     yield from ("## Limits of a request", "", getdoc(Limits) or "", "")
     rows = [(f"`{field.name}`", f"{field.default:,}", docs.get(field.name, "")) for field in dataclass_fields(Limits)]
     yield from table(["limit", "value", "what"], rows)
+
+
+REACH = {"own": "its own tenant's", "house": "tenants `default` and `*`", "all": "tenant `*`"}
+
+
+def _control_plane() -> Iterator[str]:
+    from sartor.interfaces.api.table import ENDPOINTS
+
+    yield (
+        "The verbs of the command line over HTTP, on a port of its own (`sartor serve --admin-port`): the same JSON as "
+        "`--json`, the same [errors](errors.md). Send `Authorization: Bearer sartor_…`. Without any key it listens on "
+        "loopback only, and whoever reaches it may do everything. Every change is in the audit log. As OpenAPI: "
+        "`GET /api/v1/openapi.json`."
+    )
+    rows = []
+    for endpoint in ENDPOINTS:
+        model = endpoint.body or endpoint.query
+        takes = ", ".join(f"`{name}`" for name in model.model_fields) if model else ""
+        whose = "" if endpoint.permission == "anyone" else REACH[endpoint.reach]
+        says = _first_line(endpoint.function).partition("\n")[0]
+        rows.append((f"`{endpoint.name}`", endpoint.permission, whose, takes, says))
+    yield ""
+    yield from table(["address", "permission", "for", "takes", "what"], rows)
 
 
 def _errors() -> Iterator[str]:
