@@ -20,7 +20,7 @@ from sartor.gateway.upstream import UpstreamPredictor, open_upstream
 from sartor.gateway.wire.client import Pool
 
 KEY = "sk-test-key"
-QUICK = Timing(queue=0.3, connect=1.0, first_token=0.4, between_chunks=0.4, total=1.2)
+QUICK = Timing(queue=0.3, connect=2.0, first_token=0.8, between_chunks=0.8, total=2.0)
 ASKED = Request("my card", chat={"model": "x", "messages": [{"role": "user", "content": "my card"}]})
 
 

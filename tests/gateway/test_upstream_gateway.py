@@ -15,7 +15,7 @@ from sartor.core.traffic import nanos
 from sartor.gateway.routes import Served
 from sartor.gateway.upstream import open_upstream
 
-TIMING = Timing(queue=0.3, connect=1.0, first_token=0.4, between_chunks=0.4, total=1.2)
+TIMING = Timing(queue=1.2, connect=2.0, first_token=1.5, between_chunks=0.8, total=2.0)
 WAYS = ("ok", "hang", "cut", "400", "401", "429-long", "html", "error-event", "stall", "no-usage", "flood")
 
 
@@ -114,7 +114,7 @@ def test_a_client_that_takes_nothing_holds_the_upstream_back(gateway: Server, up
         client.sendall(head + body)
         gateway.until(lambda: upstream.asked["flood"] == 1)
         open_then = upstream.open_now
-        threading.Event().wait(0.5)
+        threading.Event().wait(1.0)
         assert upstream.ended["flood"] == 0  # its 16 MB would have gone through by now
     gateway.until(lambda: upstream.open_now == open_then - 1)
     gateway.until(lambda: gateway.books.exchanges[-1].route == "flood")
