@@ -77,7 +77,9 @@ class Prediction:
     decision: Literal["answer", "escalate"] = "answer"
     """`escalate`: the value function would rather pay for someone else's answer; `output` is then the best guess."""
     probabilities: Floats | None = None
-    """(labels,) calibrated, in the order of the task's labels; None where the model gives none."""
+    """(labels,) calibrated, in the order of `labels`; None where the model gives none."""
+    labels: tuple[str, ...] = ()
+    """What the probabilities are of."""
     confidence: float | None = None
     """Probability of `output` being right, where it is known."""
     expected_cost: float | None = None

@@ -16,7 +16,7 @@ import orjson
 
 from sartor.core.access import Caller
 from sartor.core.errors import AskError, OverdueError, SartorError, UpstreamError
-from sartor.core.predict import Prediction, Predictor
+from sartor.core.predict import Prediction, Predictor, Usage
 from sartor.core.predict import Request as Asked
 from sartor.core.route import Capture
 from sartor.core.traffic import NANO, Content, Exchange, HopRow
@@ -36,6 +36,9 @@ PREFIX = {"chat": "chatcmpl-", "completions": "cmpl-", "embeddings": "embd-"}
 """Beginning of the ids of exchanges."""
 ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"\\]*)"')
 GONE = 499
+ANSWER_TOKENS = 256
+"""Set aside for an answer of which the request says no bound."""
+MOST_TOKENS = 1_000_000
 NOTHING = Capture(level="off")
 """Of requests that came to no route."""
 
@@ -133,9 +136,12 @@ class Asking:
         if self.endpoint == "embeddings":
             self.stream = False
         route = served.route
-        admission = desk.limiter.admit(
-            self.caller, route, tokens=_tokens(request.body, chat), money=desk.expected.of(route.name)
-        )
+        usage = _usage(request.body, chat)
+        money = desk.expected.of(route.name)
+        if served.price is not None:
+            money = max(money, served.price(usage))
+        tokens = usage.input_tokens + usage.output_tokens
+        admission = desk.limiter.admit(self.caller, route, tokens=tokens, money=money)
         self._admission = await admission if hasattr(admission, "__await__") else admission
         sticky = self.user or self.caller.key or self.ident
         if served.task is not None and (asked := self._input(served, sticky)) is not None:
@@ -353,7 +359,8 @@ def renamed(reply: bytes, ident: str) -> bytes:
         return reply
 
 
-def _tokens(body: bytes, chat: dict[str, Any]) -> int:
-    """How many tokens a request may take, roughly."""
-    most = chat.get("max_completion_tokens") or chat.get("max_tokens") or 0
-    return len(body) // booking.CHARACTERS + (most if isinstance(most, int) and most > 0 else 0)
+def _usage(body: bytes, chat: dict[str, Any]) -> Usage:
+    """What a request may take, roughly; of the answer what it allows at most."""
+    most = chat.get("max_completion_tokens") or chat.get("max_tokens")
+    said = most if isinstance(most, int) and 0 < most <= MOST_TOKENS else ANSWER_TOKENS
+    return Usage(len(body) // booking.CHARACTERS, said)

@@ -1,13 +1,13 @@
 """The names that clients may ask for, and what answers under each. Knows no store: who builds the app supplies them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sartor.core.access import Caller
 from sartor.core.errors import unknown
-from sartor.core.predict import Predictor
+from sartor.core.predict import Predictor, Usage
 from sartor.core.route import Route
 from sartor.core.task import Task
 
@@ -54,6 +54,8 @@ class Served:
     """Of the task, where it has one."""
     unmatched: Predictor | None = None
     """What gets requests whose input is not found in the prompt."""
+    price: Callable[[Usage], float] | None = None
+    """Money for a usage, of the dearest that it may ask: set aside before anything is known of the route."""
     created: int = 0
     """Seconds since 1970 at which it began to answer."""
     fields: Mapping[str, str] = field(default_factory=dict)

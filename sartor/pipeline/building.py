@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sartor.core.errors import RefusedError, SartorError, unknown
-from sartor.core.predict import Floats, Prediction, Predictor, Request
+from sartor.core.predict import Floats, Prediction, Predictor, Request, Usage
 from sartor.core.records import Base, RouteRecord
 from sartor.core.route import Route, Upstream
 from sartor.core.task import Task
@@ -55,6 +55,7 @@ class OpenUpstream:
     digest: str
     spec: Upstream
     predictor: Predictor
+    price: Callable[[Usage], float]
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Builder:
             route=route,
             labels=labels,
             unmatched=unmatched,
+            price=_dearest([view.upstreams[name].price for name in asked.used if name in view.upstreams]),
             created=seconds_of(origin.moved),
             fields={"version": first.version} if first else {},
         )
@@ -223,6 +225,13 @@ class _Asked:
             raise unknown("target", wanted, [*self.view.upstreams, *self.view.handles()], param="policy")
         self.bound.append(self.handles.bind(pointer))
         return self.bound[-1].predictor
+
+
+def _dearest(prices: Sequence[Callable[[Usage], float]]) -> Callable[[Usage], float] | None:
+    """What the dearest of them charges; None where nothing is charged by usage."""
+    if len(prices) < 2:
+        return prices[0] if prices else None
+    return lambda usage: max(price(usage) for price in prices)
 
 
 def declared_for(view: View, task: str) -> Route:

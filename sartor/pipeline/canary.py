@@ -99,7 +99,7 @@ def see(shop: Workshop, name: str) -> Seen:
     found = shop.store.traffic.index.outcomes(None, name, since=since, arms=ARMS)
     task, terms = terms_for(shop, route)
     columns = columns_of(found, task, terms, time.time())
-    settings = _settings(route, task, terms, columns)
+    settings = _settings(route, task, terms)
     return Seen(columns, settings, judge_canary(columns, settings))
 
 
@@ -113,7 +113,7 @@ def columns_of(found: list[Outcome], task: Task | None, terms: Terms | None, now
         observed=np.array([cost is not None for cost in costs], dtype=bool),
         cost=np.array(money, dtype=float),
         seconds=np.array([item.seconds for item in found], dtype=float),
-        failed=np.array([item.status >= 500 for item in found], dtype=bool),
+        failed=np.array([item.status >= 500 or item.stumbled for item in found], dtype=bool),
         stratum=np.array([_stratum(item) for item in found], dtype=np.str_),
         age=np.array([max(0.0, now - item.at) for item in found], dtype=float),
         delay=np.array([_delay(item) for item in found], dtype=float),
@@ -183,17 +183,11 @@ def terms_for(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
     return task, Terms.of(task, task.labels, Hierarchy())
 
 
-def _settings(route: Route, task: Task | None, terms: Terms | None, columns: Outcomes) -> Settings:
-    """As the task's gate and value function imply, and the stage changes."""
+def _settings(route: Route, task: Task | None, terms: Terms | None) -> Settings:
+    """As the task's gate and value function imply, and the stage changes. Nothing in it depends on what was seen."""
     assert route.canary is not None
-    serving = float(np.nanmax(columns.cost, initial=0.0)) if terms is None else 0.0
     if task is not None and terms is not None:
-        base = Settings.of(task.gate, terms, serving=_dearest(columns))
+        base = Settings.of(task.gate, terms, serving=task.gate.max_unit_cost or 0.0)
     else:
-        base = Settings(limits=(0.0, max(1.0, serving)))
+        base = Settings(limits=(0.0, 1.0))
     return replace(base, **route.canary.judge)
-
-
-def _dearest(columns: Outcomes) -> float:
-    """Room above the value function's dearest mistake, for what serving costs: a tenth more than was seen."""
-    return 1.1 * float(np.nanmax(columns.cost, initial=0.0)) if len(columns) else 0.0

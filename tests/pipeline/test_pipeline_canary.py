@@ -8,7 +8,7 @@ import pytest
 from sartor.core.errors import AskError, NotFoundError, RefusedError
 from sartor.core.records import Decision, Report
 from sartor.core.route import Route, Upstream
-from sartor.core.traffic import Exchange, Feedback
+from sartor.core.traffic import Exchange, Feedback, HopRow
 from sartor.pipeline.canary import act, look, see, trip
 from sartor.pipeline.decide import replay
 from sartor.pipeline.routes import declare_route, show_route
@@ -130,3 +130,16 @@ def test_guards_that_tripped_take_it_away_and_settings_are_checked(home):
 def test_a_setting_that_the_judge_does_not_know_is_refused_when_it_is_declared(home):
     with pytest.raises(NotFoundError, match="min_units"):
         stage_canary(home, "triage", "desk@v1", judge={"min_unit": 5})
+
+
+def test_a_failure_that_the_live_side_covered_counts_against_the_canary(home):
+    staged(home)
+    log = home.store.traffic.log("w0")
+    common = {"tenant": "default", "key": "", "route": "triage", "model": "triage", "arm": "canary", "propensity": 0.5}
+    hops = [HopRow("desk@v1", "local", 0, why="failed: upstream_timeout"), HopRow("gpt-4", "upstream", 5, label="card")]
+    log.append(Exchange(id="chatcmpl-1", at=time.time(), hops=hops, cost=5, **common))
+    log.append(Exchange(id="chatcmpl-2", at=time.time(), hops=hops[1:], cost=5, **common))
+    log.flush()
+    log.close()
+    home.store.traffic.index.catch_up()
+    assert list(see(home, "triage").outcomes.failed) == [True, False]

@@ -1,11 +1,11 @@
 """Ask a small model first which of two models is worth asking, then only that one.
 
-The small model is a made variant that answers `right` or `wrong`: whether the cheap one will be right about a text.
+The small model is a made variant like any other: one that answers `right` or `wrong`, whether the cheap one will be
+right about a text; or one that says which of the two will be, so that a dear call is paid for what it would gain.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Annotated
 
 from pydantic import Field
 
@@ -22,13 +22,15 @@ class Params(Settings):
     """The two, and who decides."""
 
     cheap: Target
+    """What is asked where it is likely to do."""
     dear: Target
+    """What is asked else."""
     by: str
-    """Handle of the variant that decides, such as `cheap-is-right@live`; it has two labels."""
-    right: str = "right"
-    """Its label for: the cheap one will be right."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Probability of `right` from which the cheap one is asked; chosen on validation rows."""
+    """Handle of the variant that decides, such as `cheap-is-right@live`."""
+    counts: dict[str, float] = Field(default_factory=lambda: {"right": 1.0})
+    """Its label -> what that label's probability counts for the cheap one, e.g. {cheap: 1, dear: -1}."""
+    threshold: float = 0.5
+    """Sum of these from which the cheap one is asked; chosen on validation rows."""
 
 
 @plugin
@@ -69,10 +71,18 @@ class Router:
             (guess,) = await self._by.predict([replace(request, text=request.text or _asked_in(request))])
         except Exception as error:  # noqa: BLE001 - without advice the dear one is asked, whatever went wrong
             return self._dear, failed(self._params.by, error, self._tools.clock() - begun)
-        right = guess.confidence or 0.0
-        right = right if guess.output == self._params.right else 1 - right
-        cheap = guess.confidence is not None and right >= self._params.threshold
+        cheap = self._score(guess) >= self._params.threshold
         return (self._cheap if cheap else self._dear), hops_of(guess, f"routed: {'cheap' if cheap else 'dear'}")
+
+    def _score(self, guess: Prediction) -> float:
+        """What speaks for the cheap one; without any probability nothing does."""
+        if guess.probabilities is not None:
+            shares: dict[str, float] = dict(zip(guess.labels, guess.probabilities.tolist(), strict=True))
+        elif guess.output is not None and guess.confidence is not None:
+            shares = {guess.output: guess.confidence}
+        else:
+            return float("-inf")
+        return sum(count * shares.get(label, 0.0) for label, count in self._params.counts.items())
 
 
 def _asked_in(request: Request) -> str:

@@ -61,7 +61,7 @@ class Page:
     """Gives the next page; '' where this is the last one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What came of one exchange."""
 
@@ -86,9 +86,11 @@ class Outcome:
     """(metric, source) -> its last value."""
     told: dict[tuple[str, str], float] = field(default_factory=dict)
     """(metric, source) -> when that was told first, in seconds since 1970."""
+    stumbled: bool = False
+    """Whether something that was asked on the way failed."""
 
 
-_OUTCOME = [exchange.c[f.name] for f in fields(Outcome) if f.name not in ("feedback", "told")]
+_OUTCOME = [exchange.c[f.name] for f in fields(Outcome) if f.name not in ("feedback", "told", "stumbled")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class Queries:
         with self.database.read() as connection:
             found = {row.id: Outcome(*row) for row in connection.execute(statement)}
             told = list(_joined(connection, select(exchange.c.id).where(*wanted)))
+            for id_ in connection.execute(_stumbled(select(exchange.c.id).where(*wanted))).scalars():
+                found[id_].stumbled = True
         for id_, item in sorted(told, key=lambda pair: (pair[1].at, pair[1].id)):
             if id_ in found:
                 found[id_].feedback[item.metric, item.source] = item.value
@@ -313,6 +317,12 @@ def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exchange]:
         for id_, *values in connection.execute(statement):
             found[id_].hops.append(HopRow(*values))
     return list(found.values())
+
+
+def _stumbled(wanted: Select[Any]) -> Select[Any]:
+    """Of the exchanges whose ids are selected those with a hop that failed."""
+    ids = wanted.subquery()
+    return select(hop.c.exchange).distinct().join(ids, hop.c.exchange == ids.c.id).where(hop.c.why.startswith("failed"))
 
 
 def _joined(connection: Connection, wanted: Select[Any]) -> Iterator[tuple[str, Feedback]]:
