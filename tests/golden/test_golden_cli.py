@@ -103,7 +103,7 @@ def test_a_server_answers_as_soon_as_it_says_so_and_stops_when_told(stop: signal
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=house.folder, env=environment) as server:
         assert server.stdout is not None
         said = server.stdout.readline()
-        answer, headers = ask(said.split()[-1].removesuffix("/v1"), "triage", "please, my card was stolen")
+        answer, _, headers = ask(said.split()[-1].removesuffix("/v1"), "triage", "please, my card was stolen")
         server.send_signal(stop)
         # 0 where the shell that started all this ignores the interrupt: the server then stops without passing it on.
         assert server.wait(timeout=30) in (0, 130, -stop)
