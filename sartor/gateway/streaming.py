@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sartor.core.errors import SartorError
-from sartor.core.predict import Chunk, Predictor, Usage
+from sartor.core.predict import Chunk, Hop, Predictor, Usage
 from sartor.core.predict import Request as Asked
 from sartor.gateway import booking, openai
 from sartor.gateway.envelope import error_event
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sartor.gateway.asking import Asking
 
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+
+KEPT = 1 << 20
+"""Characters kept of a stream, for the record of one that breaks off."""
 
 log = logging.getLogger("sartor.gateway")
 
@@ -76,6 +79,7 @@ async def _relay(
             yield event
         yield openai.DONE
     except (asyncio.CancelledError, GeneratorExit) as gone:
+        gone.hops = events.paid_for(gone)  # type: ignore[union-attr]
         asking.book_failure(gone, events.arrived())
         raise
     except Exception as error:  # the status is out: the client is told in the stream
@@ -94,6 +98,7 @@ class _Events:
     def __init__(self, asking: "Asking") -> None:
         self._asking = asking
         self._texts: list[str] = []
+        self._kept = 0
         self._theirs = self._ours = b""
         self.begun = False
         self.usage = b""
@@ -101,7 +106,9 @@ class _Events:
 
     def of(self, piece: Chunk) -> bytes:
         """The events of one piece, under our id."""
-        self._texts.append(piece.text)
+        if self._kept < KEPT:
+            self._texts.append(piece.text)
+            self._kept += len(piece.text)
         if piece.raw:
             if not self.begun:
                 self.begun = True
@@ -122,6 +129,14 @@ class _Events:
             return asking.answer.reply
         message = {"role": "assistant", "content": "".join(self._texts)}
         return orjson.dumps(openai.completion(asking.ident, asking.created, asking.model, message, "length"))
+
+    def paid_for(self, gone: BaseException) -> tuple[Hop, ...]:
+        """What a stream had cost when its reader left: by the length of what came, where nothing better is known."""
+        served, known = self._asking.served, getattr(gone, "hops", ())
+        if known or served is None or served.price is None or not self.begun:
+            return tuple(known)
+        usage = Usage(len(self._asking.request.body) // booking.CHARACTERS, -(-self._kept // booking.CHARACTERS))
+        return (Hop(served.version, None, usage, served.price(usage), why="client gone, estimated", kind="upstream"),)
 
     def _learn_id(self, raw: bytes) -> None:
         ident = _first_object(raw).get("id")

@@ -283,6 +283,11 @@ class UpstreamPredictor:
             failure = self._told(200, error.fault.message, "", None)
         except UNREADABLE as error:
             failure = self._unreadable(f"its stream holds what is no event ({str(error)[:100]})")
+        except asyncio.CancelledError as gone:
+            # What had come is paid for, whether or not somebody is left to read it.
+            final = self._last(under, relay, asked_bytes, None).final
+            gone.hops = final.hops if final else ()  # type: ignore[attr-defined]
+            raise
         if failure is None or begun:
             yield self._last(under, relay, asked_bytes, failure)
         if failure is not None:

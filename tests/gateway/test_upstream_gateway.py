@@ -37,7 +37,7 @@ def gateway(upstream: Faulty) -> Iterator[Server]:
             name=way, base_url=upstream.url(way), allow_private=True, timing=TIMING, retries=0, concurrency=4
         )
         predictor = open_upstream(spec, secret=lambda: "sk-test-key", price=price)
-        names.append(Served(way, way, way, None, predictor, Route(name=way, policy=way)))
+        names.append(Served(way, way, way, None, predictor, Route(name=way, policy=way), price=price))
     with running(names) as found:
         yield found
 
@@ -118,4 +118,6 @@ def test_a_client_that_takes_nothing_holds_the_upstream_back(gateway: Server, up
         assert upstream.ended["flood"] == 0  # its 16 MB would have gone through by now
     gateway.until(lambda: upstream.open_now == open_then - 1)
     gateway.until(lambda: gateway.books.exchanges[-1].route == "flood")
-    assert gateway.books.exchanges[-1].status == 499
+    left = gateway.books.exchanges[-1]
+    assert left.status == 499
+    assert sum(hop.output_tokens for hop in left.hops) > 0  # what had come is paid for
