@@ -208,7 +208,8 @@ def told(tally: Tally, rate: float, minutes: float, code: int) -> dict[str, Any]
     goals = {
         "no failed request": not tally.failed and tally.good > 0,
         "memory flat": slope < MOST_GROWTH_MB,
-        "open files flat": files[-1] <= files[0] + CONNECTIONS,
+        "open files flat": bool(files[-1] <= files[0] + CONNECTIONS),
         "stopped well": code == 0,
     }
-    return result("load", figures | {"first_failures": tally.failed[:5]}, goals)
+    megabytes = [round(m[1] / 2**20, 1) for m in tally.memory[:: max(1, len(tally.memory) // 30)]]
+    return result("load", figures | {"first_failures": tally.failed[:5], "memory_mb_over_time": megabytes}, goals)
