@@ -120,7 +120,7 @@ def open_station(
         limiter=limiter,
         recorder=recorder,
         counters=counters,
-        inbox=Inbox(log, traffic.index, mark=traffic.mark, redact=redact),
+        inbox=Inbox(log, traffic.index, mark=traffic.mark, redact=redact, labels_of=routes.labels_of),
         limits=limits,
         hosts=hosts,
     )

@@ -85,8 +85,8 @@ def _input(shop: Workshop, found: Exchange, kept: Kept) -> str:
     """The input in what was asked, where the content is here and the route has a task."""
     if kept.content is None or kept.state != "kept" or not found.task or found.endpoint != "chat":
         return ""
-    task = Task.model_validate(contract_of(shop, found.task).contract)
     try:
+        task = Task.model_validate(contract_of(shop, found.task).contract)
         chat = orjson.loads(kept.content.asked)
         one = find_input(chat, task, id=found.id, max_bytes=MOST_BYTES)
     except (ValueError, AskError):

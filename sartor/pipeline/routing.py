@@ -124,6 +124,10 @@ class RoutingTable:
         """Everything that answers now, whoever may ask for it."""
         return [built.served for built in self._view.built.values()]
 
+    def labels_of(self, task: str) -> tuple[str, ...]:
+        """The labels that a task has now; empty where nothing of it answers."""
+        return next((b.served.labels for b in self._view.built.values() if b.served.route.task == task), ())
+
     def predictors(self) -> Iterator[tuple[str, Predictor]]:
         """Every policy, upstream and variant that stands behind a name, with the name; each once for each name."""
         view = self._view

@@ -104,7 +104,7 @@ def page_of(shop: Workshop, tenant: str | None, filters: Filters, *, after: str,
 
 def exchange_body(found: Exchange) -> dict[str, Any]:
     """An exchange as JSON, money in whole units beside the exact one."""
-    return asdict(found) | {"money": found.cost / NANO, "time": _iso(found.at)}
+    return asdict(found) | {"money": found.cost / NANO, "time": iso(found.at)}
 
 
 def show(shop: Workshop, tenant: str | None, exchange: str) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def show(shop: Workshop, tenant: str | None, exchange: str) -> dict[str, Any]:
     kept = traffic.read(tenant, exchange)
     return exchange_body(found) | {
         "content": kept.state,
-        "request": _said(kept.content.asked, kept.state) if kept.content else None,
-        "response": _said(kept.content.answered, kept.state) if kept.content else None,
+        "request": content_of(kept.content.asked, kept.state) if kept.content else None,
+        "response": content_of(kept.content.answered, kept.state) if kept.content else None,
         "feedback": [asdict(item) for item in traffic.index.feedback_of(tenant, exchange)],
     }
 
 
-def _said(data: bytes, state: str) -> Any:
+def content_of(data: bytes, state: str) -> Any:
     """JSON where it is that, else a text; a digest as hex."""
     if state == "hashed":
         return data.hex()
@@ -146,101 +146,6 @@ def query(shop: Workshop, tenant: str | None, sql: str, *, limit: int) -> Answer
     traffic = shop.store.traffic
     traffic.index.catch_up()
     return ask(traffic.index, traffic.folder, tenant, sql, limit=limit)
-
-
-@dataclass
-class Exported:
-    """What was written, and what could not be, by why."""
-
-    path: str
-    rows: int = 0
-    without_content: int = 0
-    erased: int = 0
-
-
-def export(shop: Workshop, tenant: str | None, target: Path, filters: Filters) -> Exported:
-    """Write exchanges with their content to a file: `.jsonl` as the source `chat_logs` reads it, or `.parquet`.
-
-    Exchanges whose content was not kept, or whose person was erased, are counted and left out.
-
-    Raises:
-        AskError: the file is there already, or its name ends otherwise.
-    """
-    if target.exists():
-        raise AskError(f"{target} is there already. Name another file.", param="target", code="target_exists")
-    if target.suffix not in (".jsonl", ".parquet"):
-        raise AskError(f"{target}: name a file that ends in .jsonl or .parquet.", param="target", code="bad_target")
-    done = Exported(str(target))
-    rows = _export_rows(shop, tenant, filters, done)
-    part = target.with_name(f"{target.name}.part")
-    try:
-        if target.suffix == ".jsonl":
-            with part.open("wb") as out:
-                out.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-        else:
-            _write_parquet(part, rows)
-        part.rename(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return done
-
-
-def _export_rows(shop: Workshop, tenant: str | None, filters: Filters, done: Exported) -> Iterator[dict[str, Any]]:
-    traffic = shop.store.traffic
-    traffic.index.catch_up()
-    after = ""
-    while True:
-        page = traffic.index.exchanges(tenant, filters, after=after, limit=500)
-        for found in page.rows:
-            kept = traffic.read(tenant, found.id)
-            if kept.content is None or kept.state != "kept":
-                done.erased += kept.state == "erased"
-                done.without_content += kept.state != "erased"
-                continue
-            done.rows += 1
-            told = {f.metric: f.value for f in traffic.index.feedback_of(tenant, found.id)}
-            yield _export_row(found, _said(kept.content.asked, ""), _said(kept.content.answered, ""), told)
-        after = page.after
-        if not after:
-            return
-
-
-def _export_row(found: Exchange, request: Any, response: Any, told: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {
-        "id": found.id,
-        "time": _iso(found.at),
-        "tenant": found.tenant,
-        "route": found.route,
-        "task": found.task,
-        "version": found.version,
-        "decision": found.decision,
-        "answer": found.label,
-        "confidence": found.confidence,
-        "arm": found.arm,
-        "money": found.cost / NANO,
-        "status": found.status,
-        "demonstration": told.get("demonstration"),
-    }
-    return plain | {"feedback": dict(told), "request": request, "response": response}
-
-
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    texts = ("id", "time", "tenant", "route", "task", "version", "decision", "answer", "arm", "demonstration")
-    schema = pa.schema(
-        [(name, pa.string()) for name in (*texts, "feedback", "request", "response")]
-        + [("confidence", pa.float64()), ("money", pa.float64()), ("status", pa.int64())]
-    )
-    with pq.ParquetWriter(path, schema, compression="zstd") as out:
-        batch = []
-        for row in rows:
-            batch.append(row | {name: orjson.dumps(row[name]).decode() for name in ("feedback", "request", "response")})
-            if len(batch) == 1000:
-                out.write_table(pa.Table.from_pylist(batch, schema=schema))
-                batch = []
-        out.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 @dataclass(frozen=True)
@@ -386,5 +291,6 @@ def status(shop: Workshop) -> dict[str, Any]:
     }
 
 
-def _iso(at: float) -> str:
+def iso(at: float) -> str:
+    """A time in seconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

@@ -101,6 +101,10 @@ def test_plugin_names_stand_only_in_their_own_room_and_in_the_pipeline():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("sartor."):
                 parts = re.split("[.:]", node.value)
-                if parts[1] in rooms - {room} and room not in ("pipeline", "interfaces", "__init__.py") and " " not in node.value:
+                if (
+                    parts[1] in rooms - {room}
+                    and room not in ("pipeline", "interfaces", "__init__.py")
+                    and " " not in node.value
+                ):
                     found.append(f"{path.relative_to(ROOT)}: {node.value}")
     assert not found

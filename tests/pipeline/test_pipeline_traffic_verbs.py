@@ -8,6 +8,8 @@ import pytest
 from sartor.core.errors import AskError, NotFoundError
 from sartor.core.records import Report
 from sartor.core.route import Capture, Route, Upstream
+from sartor.core.shelf import Shelf
+from sartor.core.task import Task
 from sartor.core.traffic import Content, Exchange, Feedback, HopRow
 from sartor.gateway.capture import Recorder
 from sartor.pipeline.certify import certify_route
@@ -17,8 +19,12 @@ from sartor.pipeline.run import run
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.shadowing import shadow_worth
 from sartor.pipeline.stages import stage_shadow
+from sartor.pipeline.traffic_export import export
 from sartor.pipeline.upstreams import declare_upstream
+from sartor.store.traffic.queries import Filters
 
+SOURCES = Shelf("sartor.data.sources")
+BODY = {"name": "desk", "data": {"sources": [{"use": "jsonl", "path": "rows.jsonl"}]}}
 PRICE = {"input_million": 30.0, "output_million": 60.0, "currency": "EUR"}
 CASCADE = {"use": "cascade", "local": "desk@v1", "to": "gpt-4", "by": "threshold", "threshold": 0.5}
 
@@ -117,3 +123,26 @@ def test_an_answer_is_walked_back_to_variant_rows_report_and_decision(home):
         explain(home, "chatcmpl-1", tenant="another")
     with pytest.raises(NotFoundError, match="sartor traffic list"):
         explain(home, "chatcmpl-2")
+
+
+def test_exported_rows_hold_the_input_that_the_model_will_be_given(home, tmp_path):
+    prompt = [{"role": "system", "content": "Sort it."}, {"role": "user", "content": "Message: {text}"}]
+    spec = Task.model_validate(BODY | {"input": {"chat": "template", "prompt": prompt}})
+    traffic = home.store.traffic
+    log = traffic.log("w0")
+    recorder = Recorder(log, redact=lambda said: said, mark=traffic.mark)
+    for number, said in enumerate(("Message: my card is lost", "hello")):
+        messages = [prompt[0], {"role": "user", "content": said}]
+        asked = json.dumps({"model": "triage", "messages": messages}).encode()
+        answered = {"choices": [{"message": {"role": "assistant", "content": "card"}}]}
+        recorder.record(exchange(number, None, task=""), Content(asked, json.dumps(answered).encode()), Capture())
+    log.flush()
+    log.close()
+    done = export(home, None, tmp_path / "captured.jsonl", Filters(route="triage"), spec)
+    assert done.rows == 2
+    plugin = SOURCES.take("chat_logs")
+    rows = list(plugin(plugin.read({"path": tmp_path / "captured.jsonl"})))
+    assert sorted(row["text"] for row in rows) == ["hello", "my card is lost"]
+    assert {row["label"] for row in rows} == {"card"}
+    export(home, None, tmp_path / "captured.parquet", Filters(route="triage"), spec)
+    assert (tmp_path / "captured.parquet").stat().st_size

@@ -11,7 +11,8 @@ from traffic_sample import START, content, exchange, feedback
 
 from sartor.core.errors import AskError, NotFoundError
 from sartor.data.sources.chat_logs import Params, chat_logs
-from sartor.pipeline.traffic import export, filters_of, moment, query, show, status
+from sartor.pipeline.traffic import filters_of, moment, query, show, status
+from sartor.pipeline.traffic_export import export
 from sartor.pipeline.workshop import Workshop
 from sartor.store.opening import Store
 from sartor.store.traffic.treatment import Treatment

@@ -1,5 +1,7 @@
 """Rows of OpenAI chat logs: the last user message is the text, the assistant's answer the label.
 
+Where an entry says itself what its text is, as exports of captured traffic do, that counts.
+
 Reads JSON lines of two shapes: `{"messages": [...]}` (fine-tuning files) and `{"request": {"messages": [...]},
 "response": {"choices": [...]}}` (logs of requests). Does not know whether the answers were right.
 """
@@ -52,7 +54,7 @@ def _row(entry: dict[str, Any], where: str) -> dict[str, Any]:
     answers = [m for m in messages[at + 1 :] if m.get("role") == "assistant"] if at is not None else []
     plain = {k: v for k, v in entry.items() if isinstance(v, str | int | float) and not isinstance(v, bool)}
     return plain | {
-        "text": _content(messages[at]) if at is not None else None,
+        "text": plain["text"] if "text" in plain else _content(messages[at]) if at is not None else None,
         "label": _content(answers[-1]) if answers else None,
         "system": _joined(m for m in messages if m.get("role") in ("system", "developer")),
         "model": _either("model", response, request),

@@ -53,7 +53,10 @@ def list_(
 
 
 @app.command()
-def show(exchange: Annotated[str, typer.Argument(show_default=False)], tenant: Tenant = "") -> None:
+def show(
+    exchange: Annotated[str, typer.Argument(help="Id of the completion (chatcmpl-…).", show_default=False)],
+    tenant: Tenant = "",
+) -> None:
     """One exchange: its hops, what was said, what became of it."""
     import json
 
@@ -105,14 +108,18 @@ def export(
     task: Task = "",
     since: Since = "",
     until: Until = "",
+    spec: Annotated[
+        Path | None, typer.Option(help="Task file that says where the input stands; default each exchange's own task.")
+    ] = None,
 ) -> None:
     """Write exchanges with their content to a file; .jsonl is what the source `chat_logs` of a task reads."""
-    from sartor.pipeline.traffic import export as do
+    from sartor.pipeline.task_file import read_task
     from sartor.pipeline.traffic import filters_of
+    from sartor.pipeline.traffic_export import export as do
 
     filters = filters_of((), route=route, task=task, since=since, until=until, endpoint="chat")
     with workshop() as shop:
-        done = do(shop, tenant or None, target, filters)
+        done = do(shop, tenant or None, target, filters, read_task(spec) if spec else None)
     left = f"{done.without_content:,} without content and {done.erased:,} of erased people left out"
     emit(asdict(done), lambda: say(f"Wrote {done.rows:,} exchanges to {target}; {left}"))
 
