@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from sartor.core.access import Caller
 from sartor.core.errors import ConflictError
@@ -13,7 +13,18 @@ from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange, Feedback
 from sartor.feedback.reading import check, cleaned, read
 from sartor.store.traffic.index import TrafficIndex
-from sartor.store.traffic.log import TrafficLog
+
+
+class Log(Protocol):
+    """Where feedback is written; `TrafficLog` is one."""
+
+    def append_feedback(self, feedback: Feedback, *, sync: bool = True) -> Awaitable[None] | None:
+        """Write it down; awaiting what is returned is having it on disk.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        ...
 
 
 class Inbox:
@@ -21,7 +32,7 @@ class Inbox:
 
     def __init__(
         self,
-        log: TrafficLog,
+        log: Log,
         index: TrafficIndex,
         *,
         mark: Callable[[str], str],

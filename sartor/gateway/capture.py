@@ -6,8 +6,9 @@ Runs on the way of every request, so it only looks things up; redacting, encrypt
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+from sartor.core.errors import StoreError
 from sartor.core.route import Capture
-from sartor.core.traffic import Content, Exchange
+from sartor.core.traffic import Content, Exchange, Feedback
 from sartor.gateway.policy import draw
 from sartor.store.traffic.log import TrafficLog
 from sartor.store.traffic.treatment import Treatment
@@ -75,6 +76,42 @@ class Recorder:
     async def close(self) -> None:
         """Write what is waiting, and end."""
         await asyncio.to_thread(self._log.close)
+
+
+class Unwritten:
+    """Stands for recorder and log where the store can't be written: answers go on, and what is dropped is counted."""
+
+    def __init__(self, why: StoreError) -> None:
+        """Say `why` to whoever was promised that something is on disk."""
+        self._why = why
+        self._dropped = 0
+
+    def mark(self, _: str) -> str:
+        """Nothing: what would carry the mark is not kept."""
+        return ""
+
+    def record(self, exchange: Exchange, content: Content | None, spec: Capture) -> Awaitable[None] | None:  # noqa: ARG002
+        """Drop it. With durability `sync` what is returned raises StoreError when it is awaited."""
+        self._dropped += 1
+        return self._refuse() if spec.durability == "sync" else None
+
+    def append_feedback(self, feedback: Feedback, *, sync: bool = True) -> None:  # noqa: ARG002
+        """Refuse it.
+
+        Raises:
+            StoreError: always; nothing was promised before.
+        """
+        raise self._why
+
+    def counts(self) -> Mapping[str, int]:
+        """What was dropped since the start."""
+        return {"written": 0, "dropped_content": 0, "dropped_records": self._dropped, "failures": 0}
+
+    async def close(self) -> None:
+        """Nothing is waiting."""
+
+    async def _refuse(self) -> None:
+        raise self._why
 
 
 def keeps(spec: Capture, exchange: str) -> bool:

@@ -5,12 +5,13 @@ Opens no sockets: `interfaces` listens and hands requests to `Station.app`.
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sartor.core.errors import SartorError
+from sartor.core.errors import SartorError, StoreError
 from sartor.core.predict import Prediction, Request
 from sartor.core.route import Capture, Route
 from sartor.core.traffic import Exchange
@@ -21,7 +22,7 @@ from sartor.gateway.app import DataPlane
 from sartor.gateway.auth import Keyring
 from sartor.gateway.background import Background
 from sartor.gateway.bounds import Limits
-from sartor.gateway.capture import Recorder
+from sartor.gateway.capture import Recorder, Unwritten
 from sartor.gateway.counters import Counters
 from sartor.gateway.door import LOOPBACK
 from sartor.gateway.limits import LeasedPurse, Limiter
@@ -36,6 +37,9 @@ from sartor.store.keys import Keys
 
 TRIP_SECONDS = 1.0
 
+LabelsOf = Callable[[str], Sequence[str]]
+"""Name of a task -> its labels."""
+
 
 @dataclass
 class Station:
@@ -46,7 +50,7 @@ class Station:
     routes: RoutingTable
     keyring: Keyring
     limiter: Limiter
-    recorder: Recorder
+    recorder: Recorder | Unwritten
     counters: Counters
     beside: Background
     _tasks: list["asyncio.Task[Any]"] = field(default_factory=list)
@@ -102,14 +106,11 @@ def open_station(
         loopback: whether only this machine can reach the server, so that it may do without keys.
         hosts: names under which it may be called.
 
-    Raises:
-        StoreError: the traffic log can't be written.
     """
-    ledger, traffic = shop.store.ledger, shop.store.traffic
+    ledger = shop.store.ledger
     keyring = Keyring(Keys(ledger.database).everything, ledger.revision, loopback=loopback)
     limiter = Limiter(Allowances(ledger.database), keyring.limits_of, workers=workers)
-    log = traffic.log(writer)
-    recorder = Recorder(log, redact=redact, mark=traffic.mark)
+    recorder, inbox = _books(shop, writer)
     counters, beside = Counters(), Background()
     booked = ShadowBooks(recorder, counters)
     aids = Aids(background=beside, shadowed=booked.shadowed, purse=LeasedPurse(limiter), clock=time.monotonic)
@@ -120,18 +121,31 @@ def open_station(
         limiter=limiter,
         recorder=recorder,
         counters=counters,
-        inbox=Inbox(log, traffic.index, mark=traffic.mark, redact=redact, labels_of=routes.labels_of),
+        inbox=inbox(routes.labels_of),
         limits=limits,
         hosts=hosts,
     )
     return Station(shop, app, routes, keyring, limiter, recorder, counters, beside)
 
 
+def _books(shop: Workshop, writer: str) -> tuple[Recorder | Unwritten, Callable[[LabelsOf], Inbox]]:
+    """Where exchanges and feedback go; nowhere, and counted, where the store can't be written."""
+    traffic = shop.store.traffic
+    try:
+        log = traffic.log(writer)
+        recorder: Recorder | Unwritten = Recorder(log, redact=redact, mark=traffic.mark)
+    except StoreError as error:
+        logging.getLogger("sartor.capture").warning("nothing is captured: %s", error.message)
+        recorder = nothing = Unwritten(error)
+        return recorder, lambda of: Inbox(nothing, traffic.index, mark=nothing.mark, redact=redact, labels_of=of)
+    return recorder, lambda of: Inbox(log, traffic.index, mark=traffic.mark, redact=redact, labels_of=of)
+
+
 @dataclass(frozen=True)
 class ShadowBooks:
     """Books what shadows said, as exchanges of their own."""
 
-    recorder: Recorder
+    recorder: Recorder | Unwritten
     counters: Counters
 
     def shadowed(self, route: Route, labels: tuple[str, ...], request: Request, said: Prediction | Exception) -> None:
