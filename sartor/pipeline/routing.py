@@ -201,7 +201,8 @@ def _not_there(view: View, name: str, caller: Caller) -> SartorError:
         return view.broken[name]
     if caller.sees(name) and view.retired(task):
         return retired(task)
-    known = [known for known in view.built if _open(view, known, caller)]
+    versions = [handle for handle in view.handles() if handle.partition("@")[0] == task]
+    known = [known for known in (*view.built, *versions) if _open(view, known, caller)]
     return unknown("model", name, known, param="model", code="model_not_found")
 
 
