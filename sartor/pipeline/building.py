@@ -16,9 +16,9 @@ from sartor.core.task import Task
 from sartor.gateway.policy import Purse, Tools, build
 from sartor.gateway.routes import Served
 from sartor.pipeline.declared import ROUTE, UPSTREAM
-from sartor.pipeline.serve import Bound, Handles, contract_of
+from sartor.pipeline.serve import Bound, Handles, contract_of, is_handle
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE, PREVIOUS, RETIRED
+from sartor.registry.variants import LIVE, RETIRED
 from sartor.serving.embedding import EmbeddingPredictor
 from sartor.store.ledger import Pointer
 
@@ -243,12 +243,6 @@ def declared_for(view: View, task: str) -> Route:
 def retired(task: str) -> RefusedError:
     """The refusal of a task that answers no more."""
     return RefusedError(f"Task '{task}' is retired. Bring it back: sartor registry rollback {task}", code="retired")
-
-
-def is_handle(name: str) -> bool:
-    """Whether a pointer's name is a variant's: `triage@live`, `triage@previous`, `triage@v7`."""
-    _, _, place = name.partition("@")
-    return f"@{place}" in (LIVE, PREVIOUS) or (place.startswith("v") and place[1:].isdigit())
 
 
 def seconds_of(moved: str) -> int:

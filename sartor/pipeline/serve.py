@@ -15,7 +15,7 @@ from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE, is_retired, task_names, versions
+from sartor.registry.variants import LIVE, PREVIOUS, is_retired, task_names, versions
 from sartor.serving.batcher import Batcher
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered, Fleet
@@ -120,7 +120,8 @@ class Handles:
             )
         pointer = ledger.resolve(name if "@" in name else f"{name}@live")
         if pointer is None:
-            raise unknown("model", name, self.live(), param="model", code="model_not_found")
+            handles = [pointer.name for pointer in ledger.pointers(f"{task}@") if is_handle(pointer.name)]
+            raise unknown("model", name, self.live() + handles, param="model", code="model_not_found")
         return self.bind(pointer)
 
     def bind(self, pointer: Pointer) -> Bound:
@@ -145,6 +146,12 @@ class Handles:
         predictor = VariantPredictor(self.models, digest, answering, ask=self.models.ask)
         numbered = next(v.name for v in versions(self._shop.store.ledger, name) if v.digest == digest)
         return Bound(task, numbered, digest, variant.labels, predictor)
+
+
+def is_handle(name: str) -> bool:
+    """Whether a pointer's name is a variant's: `triage@live`, `triage@previous`, `triage@v7`."""
+    _, _, place = name.partition("@")
+    return f"@{place}" in (LIVE, PREVIOUS) or (place.startswith("v") and place[1:].isdigit())
 
 
 def contract_of(shop: Workshop, task: str, decision: str = "") -> TaskRecord:

@@ -20,6 +20,8 @@ AT_LEAST = {
     "sartor.training.recipes": 5,
     "sartor.serving.engines": 4,
     "sartor.evaluation.metrics": 9,
+    "sartor.gateway.policies": 9,
+    "sartor.gateway.protocols": 3,
 }
 PLUGINS = [(package, name) for package in SHELVES for name in Shelf(package).own()]
 

@@ -30,6 +30,7 @@ class Params(Settings):
     of: Target
     """Who is asked what is not known yet."""
     by: Literal["exact", "meaning"] = "exact"
+    """When two requests are the same: word for word, or in meaning."""
     seconds: Annotated[float, Field(gt=0)] = 3600.0
     """After which an answer is asked for again."""
     entries: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

@@ -23,7 +23,9 @@ class Params(Settings):
     """Who is first, who is second, and when."""
 
     local: Target
+    """What is asked first."""
     to: Target
+    """What is asked where that is not good enough."""
     by: Literal["value", "threshold"] = "value"
     """`value`: the task's value function decides, as `value.escalate` prices the second one."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
