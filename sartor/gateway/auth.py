@@ -22,6 +22,8 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 600.0
 NOBODY = "0" * 64
 """Mark of no key: compared with where the id is not known, so that this takes as long."""
+UNLIMITED: Mapping[str, float] = {}
+"""One object, so that whoever remembers what it made of somebody's limits sees that they are the same."""
 
 log = logging.getLogger("sartor.gateway")
 
@@ -74,7 +76,7 @@ class Keyring:
 
     def limits_of(self, tenant: str) -> Mapping[str, float]:
         """What all keys of a tenant may use together."""
-        return self._limits.get(tenant) or {}
+        return self._limits.get(tenant, UNLIMITED)
 
     def identify(self, headers: Mapping[bytes, bytes]) -> Caller:
         """The caller by its key.
