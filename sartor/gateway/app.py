@@ -41,6 +41,8 @@ PERMISSIONS: Mapping[str, Permission] = {
 
 NAMED = "/v1/models/"
 FEEDBACK_DEPTH = 8
+FETCHED = 256
+"""Ids made at one time."""
 NOBODY = Caller()
 
 Handler = Callable[[Caller, Request], Awaitable[Response]]
@@ -55,8 +57,19 @@ class Address(NamedTuple):
     permission: Permission
 
 
-def _new_id() -> str:
-    return os.urandom(16).hex()
+class Ids:
+    """32 random hexadecimal digits at each call; many are fetched at once, since to fetch lets go of the interpreter."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def __call__(self) -> str:
+        if not self._left:
+            found = os.urandom(16 * FETCHED).hex()
+            self._left = [found[at : at + 32] for at in range(0, len(found), 32)]
+        return self._left.pop()
 
 
 class DataPlane:
@@ -75,7 +88,7 @@ class DataPlane:
         hosts: Collection[str] = LOOPBACK,
         origins: Collection[str] = (),
         clock: Callable[[], float] = time.time,
-        new_id: Callable[[], str] = _new_id,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         """A data plane.
 
@@ -84,8 +97,9 @@ class DataPlane:
             hosts: names, without port, under which the server may be called; '*' allows any.
             origins: web origins whose pages may call it, besides its own.
             clock: seconds since 1970.
-            new_id: what ids of exchanges and requests end in.
+            new_id: what ids of exchanges and requests end in; default random.
         """
+        new_id = new_id or Ids()
         self.draining = False
         """Whether `/ready` says that no more requests should come."""
         self._routes, self._keyring, self._inbox = routes, keyring, inbox

@@ -136,7 +136,7 @@ def calm_collector() -> None:
     """Have garbage be looked for seldom, and never among what was made before the first request: that stays."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 50, 50)
 
 
 def watch_process(counters: Counters) -> None:
