@@ -10,6 +10,7 @@ from sartor.core.route import Timing
 
 HEADER_BYTES = 64 * 1024
 ANSWER_BYTES = 64 * 1024 * 1024
+HEADERS_TOO_LARGE = f"its headers have more than {HEADER_BYTES} bytes"
 READ_BYTES = 32 * 1024
 """At one time from one connection."""
 HELD_BYTES = 32 * 1024
@@ -136,7 +137,6 @@ class Connection(asyncio.BufferedProtocol):
         """When it became idle."""
         self._release = release
         self._transport: asyncio.Transport | None = None
-        self._parser: Any = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._stream = False
         self._waits: Waits | None = None
@@ -148,6 +148,11 @@ class Connection(asyncio.BufferedProtocol):
         self._draining = False
         self._size = 0
         self._framed = False
+        self._lines: dict[bytes, bytes] = {}
+        """Of a head that is not whole, or what comes after a body."""
+        self.on_header = self._lines.__setitem__
+        """Called by the parser for each header."""
+        self._parser: Any = httptools.HttpResponseParser(self)
 
     @property
     def usable(self) -> bool:
@@ -205,6 +210,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._heard = True
         self._last = self.loop.time()
+        if not self._answer.status:
+            self._size += nbytes
         try:
             self._parser.feed_data(self._shared[:nbytes])
         except httptools.HttpParserUpgrade:
@@ -216,10 +223,16 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._fail("malformed", "its answer is no HTTP")
         answer = self._answer
-        if answer is not None and answer.status:
+        if answer is None:
+            return
+        if self._lines and sum(len(name) + len(value) for name, value in self._lines.items()) > HEADER_BYTES:
+            self._fail("too_large", HEADERS_TOO_LARGE)
+        elif answer.status:
             self._arm()
             if self._stream:
                 answer.more()
+        elif self._size > HEADER_BYTES:
+            self._fail("too_large", HEADERS_TOO_LARGE)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The other side, or this one, closed it."""
@@ -241,21 +254,17 @@ class Connection(asyncio.BufferedProtocol):
         if self._answer is None:
             raise BrokenError("malformed", "it sent an answer that nobody had asked for")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._size += len(name) + len(value) + 4
-        if self._size > HEADER_BYTES:
-            raise BrokenError("too_large", f"its headers have more than {HEADER_BYTES} bytes")
-        if self._answer is not None:
-            self._answer.headers[name.lower()] = value
-
     def on_headers_complete(self) -> None:
         """The headers are whole."""
         answer, status = self._answer, self._parser.get_status_code()
         if answer is None or status < 200:  # 100 and 103 only announce the answer
             return
+        if self._size > HEADER_BYTES + READ_BYTES:  # of which the last piece may have been body
+            raise BrokenError("too_large", HEADERS_TOO_LARGE)
+        headers = answer.headers = {name.lower(): value for name, value in self._lines.items()}
+        self._lines.clear()
         answer.status = status
-        self._framed = b"content-length" in answer.headers or b"transfer-encoding" in answer.headers
+        self._framed = b"content-length" in headers or b"transfer-encoding" in headers
         self._size = 0
 
     def on_body(self, data: bytes) -> None:
@@ -275,8 +284,8 @@ class Connection(asyncio.BufferedProtocol):
         answer = self._answer
         if answer is None:
             return
+        self._lines.clear()
         if not answer.status:
-            answer.headers.clear()
             return
         keep = self._parser.should_keep_alive()
         self._finish()

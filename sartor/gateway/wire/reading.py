@@ -30,7 +30,7 @@ class Reader:
 
     __slots__ = (
         "_continues", "_deliver", "_fed", "_head_done", "_headers", "_held", "_inflow", "_limits", "_lines", "_now",
-        "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "since",
+        "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "_version", "since",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +112,7 @@ class Reader:
 
     def _clear(self) -> None:
         self._url = b""
+        self._version = ""
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         self._lines: list[tuple[bytes, bytes]] = []
@@ -143,6 +144,7 @@ class Reader:
         if self._parser is None:
             return
         self._head_done = True
+        self._version = self._parser.get_http_version()
         headers, size = self._headers, len(self._url)
         for name, value in self._lines:
             size += len(name) + len(value)
@@ -159,7 +161,7 @@ class Reader:
             b"content-length" in headers or headers[b"transfer-encoding"].lower() != b"chunked"
         ):
             self.fail(_malformed("its length is said in more than one way"))
-        elif self._parser.get_http_version() not in VERSIONS:
+        elif self._version not in VERSIONS:
             self.fail(_malformed("it is not HTTP/1.1"))
         elif b"expect" in headers:
             self._expected(headers)
@@ -197,7 +199,7 @@ class Reader:
         if parser is None:
             return
         if not parser.should_upgrade():
-            self._complete(keep=parser.get_http_version() == "1.1" and parser.should_keep_alive())
+            self._complete(keep=self._version == "1.1" and parser.should_keep_alive())
         elif b"transfer-encoding" in self._headers:
             self.fail(_malformed("it offers another protocol and has a body in chunks"))
         else:
@@ -218,7 +220,7 @@ class Reader:
             parts[0] if len(parts) == 1 else b"".join(parts),
             self._peer,
         )
-        chunked = parser.get_http_version() == "1.1"
+        chunked = self._version == "1.1"
         self._release()
         self._clear()
         self.since = None

@@ -136,13 +136,19 @@ class Connection(asyncio.Protocol):
 
     async def _run(self, item: Request | Response, keep: bool, chunked: bool) -> None:  # noqa: FBT001
         while True:
-            response = item if isinstance(item, Response) else await self._answer(item)
+            if isinstance(item, Response):
+                response, head_only = item, False
+            else:
+                response, head_only = await self._answer(item), item.method == "HEAD"
             keep = keep and not self._server.draining
-            head_only = isinstance(item, Request) and item.method == "HEAD"
-            if isinstance(response.body, bytes):
+            body = response.body
+            if isinstance(body, bytes):
                 keep = keep and not response.close
-                self._send(response, response.body, keep=keep, head_only=head_only)
-            elif not await self._stream(response, response.body, keep=keep, chunked=chunked, head_only=head_only):
+                lines = self._head(response, b"content-length: %d\r\n" % len(body), keep)
+                if not head_only:
+                    lines.append(body)
+                self._transport.write(b"".join(lines))
+            elif not await self._stream(response, body, keep=keep, chunked=chunked, head_only=head_only):
                 keep = False
             if self._resumed is not None:
                 await self._resumed
@@ -177,15 +183,10 @@ class Connection(asyncio.Protocol):
 
     def _head(self, response: Response, length: bytes, keep: bool) -> list[bytes]:  # noqa: FBT001
         lines = [STATUS[response.status], STANDING, self._server.date]
-        lines += [b"%b: %b\r\n" % header for header in response.headers]
+        for name, value in response.headers:
+            lines += (name, b": ", value, b"\r\n")
         lines += (length, b"\r\n" if keep else b"connection: close\r\n\r\n")
         return lines
-
-    def _send(self, response: Response, body: bytes, *, keep: bool, head_only: bool) -> None:
-        lines = self._head(response, b"content-length: %d\r\n" % len(body), keep)
-        if not head_only:
-            lines.append(body)
-        self._transport.write(b"".join(lines))
 
     async def _stream(
         self, response: Response, body: AsyncIterator[bytes], *, keep: bool, chunked: bool, head_only: bool
