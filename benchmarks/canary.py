@@ -3,7 +3,8 @@
 10,000 streams each of two equal arms, of a harmful canary, and of one that is worse by just the margin, where both
 stopping and promoting would be an error at their levels. Costs have a heavy tail that is cut at the stated limit.
 Beside the rows until a stop stands a test of one fixed size with the same power, which may be looked at only once.
-Then streams whose outcomes are seen of some requests only: honestly, selectively, or too late.
+Then streams whose outcomes are seen of some requests only: honestly, selectively, or too late. At last two canaries
+through the real gateway, in front of recorded giants: the same again, and a worse one.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._live_canary import through_gateway
 from benchmarks._shared import result, show
 from sartor.core.predict import Floats
 from sartor.evaluation.exposed import Outcomes
@@ -67,6 +69,7 @@ def run() -> dict[str, Any]:
     figures: dict[str, Any] = {name: _many(world, seed) for seed, (name, world) in enumerate(WORLDS.items())}
     figures["harmful"]["fixed"] = _fixed(HARMFUL, figures["harmful"]["stopped"])
     figures["looks"] = {name: _judged(change, world) for name, (change, world) in FEEDBACK.items()}
+    figures["gateway"] = through_gateway()
     level = (1.0 - SETTINGS.confidence) / 2.0
     figures["level"] = level
     _print(figures)
@@ -85,6 +88,8 @@ def run() -> dict[str, Any]:
         "selective or late: cannot decide": all(
             looks[name].get("cannot_decide", 0.0) >= 0.95 for name in looks if "partly" not in name
         ),
+        "through the gateway: the same again is not stopped": figures["gateway"]["again"]["verdict"] != "stop",
+        "through the gateway: the worse one is stopped": figures["gateway"]["worse"]["verdict"] == "stop",
     }
     return result("canary", figures, goals)
 
@@ -264,3 +269,5 @@ def _print(figures: dict[str, Any]) -> None:
     calls = ("stop", "promote", "go_on", "cannot_decide")
     looks = [(name, *(f"{found.get(call, 0.0):.1%}" for call in calls)) for name, found in figures["looks"].items()]
     show(f"{JUDGED} streams whose outcomes are seen in part", ["", *(f"{call}#" for call in calls)], looks)
+    live = [(name, found["verdict"], found["requests"], found["says"][0]) for name, found in figures["gateway"].items()]
+    show("Through the gateway", ["canary", "verdict", "requests#", "says"], live)
