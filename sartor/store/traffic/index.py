@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
+from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,26 @@ from sqlalchemy import Connection, func, select
 
 from sartor.store.engine import Database
 from sartor.store.traffic import old, tables
-from sartor.store.traffic.frames import ERASED, EXCHANGE, FEEDBACK, Damage, Frame, Record
+from sartor.store.traffic.frames import ERASED, EXCHANGE, FEEDBACK
+from sartor.store.traffic.picks import (
+    EXCHANGE_FIELDS,
+    FEEDBACK_FIELDS,
+    PLACED,
+    SORT_FIELDS,
+    Picks,
+    of_names,
+    of_segment,
+)
 from sartor.store.traffic.queries import Queries
-from sartor.store.traffic.segment import Reader, segments
+from sartor.store.traffic.rows import Row, Rows
+from sartor.store.traffic.segment import segments
 
-BATCH = 1000
+BATCH = 4000
 """Records indexed in one transaction."""
 DAY = 86_400.0
-PLACED = ("file", "place", "form", "expires")
 
-_EXCHANGE = tuple(c.name for c in tables.exchange.columns if c.name not in ("day", *PLACED))
-_HOP = tuple(c.name for c in tables.hop.columns if c.name not in ("exchange", "number"))
-_FEEDBACK = tuple(c.name for c in tables.feedback.columns)
+_ID, _AT, _BUSINESS = (EXCHANGE_FIELDS.index(name) for name in ("id", "at", "business"))
+_TENANT = SORT_FIELDS.index("tenant")
 
 
 class TrafficIndex(Queries):
@@ -59,13 +68,24 @@ class TrafficIndex(Queries):
         return added + (self.moved(new, ()) if new else 0)
 
     def _follow_to_end(self, path: Path, at: int) -> int:
-        added, size = 0, path.stat().st_size
-        while at < size:
-            count, reached = self._follow(path, at)
-            if reached == at:
-                break
-            added, at = added + count, reached
-        return added
+        if at >= path.stat().st_size:
+            return 0
+        rows, added, damaged = Rows(path, at), 0, 0
+        items = iter(rows)
+        while (first := next(items, None)) is not None:
+            assert rows.header is not None
+            with self.database.write() as connection:
+                tables.alone(connection)
+                stands, before = _stands(connection, path.name)
+                if stands != at:  # somebody else was first
+                    break
+                batch = chain((first,), islice(items, BATCH - 1))
+                added += _put(connection, path.name, batch, of_segment(rows.header))
+                _reach(connection, path.name, rows.end, before + rows.damaged - damaged)
+            at, damaged = rows.end, rows.damaged
+        else:
+            return added
+        return added + (self._follow_to_end(path, stands) if stands > at else 0)
 
     def reindex(self) -> int:
         """Make the index of the log anew; returns how many records it has."""
@@ -84,24 +104,6 @@ class TrafficIndex(Queries):
         with self.database.read() as connection:
             return int(connection.execute(select(func.coalesce(func.sum(tables.progress.c.damaged), 0))).scalar_one())
 
-    def _follow(self, path: Path, at: int) -> tuple[int, int]:
-        """Index the next batch of a segment; how many records that was, and how far it now is."""
-        reader = Reader(path, at)
-        items = list(islice(reader.items(), BATCH))
-        header = reader.header
-        if not items or header is None:
-            return 0, at
-        found = [item for item in items if isinstance(item, Frame)]
-        damaged = sum(item.end - item.start for item in items if isinstance(item, Damage))
-        with self.database.write() as connection:
-            tables.alone(connection)
-            stands, before = _stands(connection, path.name)
-            if stands != at:  # somebody else was first
-                return 0, stands
-            _put(connection, path.name, ((f.kind, header.named(f), f.start, f.form, f.days) for f in found))
-            _reach(connection, path.name, items[-1].end, before + damaged)
-        return len(found), items[-1].end
-
     def moved(self, files: Iterable[Path], gone: Iterable[str]) -> int:
         """Index files of old records, whole, instead of the files that they were made of, all together."""
         total = 0
@@ -109,9 +111,8 @@ class TrafficIndex(Queries):
             tables.alone(connection)
             for path in files:
                 rows, count = old.records(path), 0
-                while batch := list(islice(rows, BATCH)):
-                    _put(connection, path.name, batch)
-                    count += len(batch)
+                while added := _put(connection, path.name, islice(rows, BATCH), of_names()):
+                    count += added
                 _reach(connection, path.name, max(count, 1), 0)
                 total += count
             for name in gone:
@@ -133,29 +134,51 @@ def _reach(connection: Connection, name: str, place: int, damaged: int) -> None:
     tables.insert(connection, tables.progress, [(name, place, damaged)], ("place", "damaged"))
 
 
-def _put(connection: Connection, name: str, records: Iterable[Record]) -> None:
+def _put(connection: Connection, name: str, rows: Iterable[Row], picks: Picks) -> int:
+    """Put records in; returns how many these were."""
     exchanges, hops, feedback, links, gone = [], [], [], [], []
-    for kind, row, place, form, days in records:
+    sorts: dict[tuple[Any, ...], int] = {}
+    before = seq = connection.execute(select(func.coalesce(func.max(tables.exchange.c.seq), 0))).scalar_one()
+    pick, pick_sort, pick_hop, hops_of = picks.exchange, picks.sort, picks.hop, picks.hops
+    for kind, row, place, form, days in rows:
         if kind == EXCHANGE:
-            get = row.get
-            expires = row["at"] + days * DAY if form else 0.0
-            exchanges.append((*map(get, _EXCHANGE), day_of(row["at"]), name, place, form, expires))
-            for number, step in enumerate(row["hops"]):
-                hops.append((row["id"], number, *map(step.get, _HOP)))
-            if row["business"]:
-                links.append((row["tenant"], row["business"], row["id"]))
+            seq, picked, alike = seq + 1, pick(row), pick_sort(row)
+            if (sort := sorts.get(alike)) is None:
+                sort = sorts[alike] = _number(alike)
+            at = picked[_AT]
+            exchanges.append((seq, sort, *picked, day_of(at), name, place, form, at + days * DAY if form else 0.0))
+            for number, hop in enumerate(hops_of(row)):
+                hops.append((seq, number, *pick_hop(hop)))
+            if business := picked[_BUSINESS]:
+                links.append((alike[_TENANT], business, picked[_ID]))
         elif kind == FEEDBACK:
-            told = dict(row) | {"value": _json(row["value"]), "tags": _json(row["tags"])}
-            feedback.append(tuple(map(told.get, _FEEDBACK)))
-            if row["business"] and row["exchange"]:
-                links.append((row["tenant"], row["business"], row["exchange"]))
+            told = dict(zip(FEEDBACK_FIELDS, picks.feedback(row), strict=True))
+            told |= {"value": _json(told["value"]), "tags": _json(told["tags"])}
+            feedback.append(tuple(told.values()))
+            if told["business"] and told["exchange"]:
+                links.append((told["tenant"], told["business"], told["exchange"]))
         elif kind == ERASED:
-            gone.append((row["tenant"], row["subject"], row["at"]))
-    tables.insert(connection, tables.exchange, exchanges, PLACED)
-    tables.insert(connection, tables.hop, hops)
+            gone.append(picks.erased(row))
+    tables.insert(connection, tables.sort, [(number, *alike) for alike, number in sorts.items()])
+    tables.insert(connection, tables.exchange, exchanges, PLACED, keys=("id",))
+    tables.insert(connection, tables.hop, _of_new(connection, before, len(exchanges), hops))
     tables.insert(connection, tables.feedback, feedback)
     tables.insert(connection, tables.link, links)
     tables.insert(connection, tables.erased, gone)
+    return len(exchanges) + len(feedback) + len(gone)
+
+
+def _of_new(connection: Connection, before: int, count: int, hops: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The hops of those of the last exchanges that were not there yet; others have theirs."""
+    new = tables.exchange.c.seq > before
+    if connection.execute(select(func.count()).where(new)).scalar_one() == count:
+        return hops
+    numbers = set(connection.execute(select(tables.exchange.c.seq).where(new)).scalars())
+    return [hop for hop in hops if hop[0] in numbers]
+
+
+def _number(alike: tuple[Any, ...]) -> int:
+    return int.from_bytes(blake2b(orjson.dumps(alike), digest_size=8).digest()) >> 1
 
 
 def _json(value: Any) -> str:

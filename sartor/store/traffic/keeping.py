@@ -24,6 +24,8 @@ from sartor.store.traffic.subjects import Subjects
 from sartor.store.traffic.treatment import opened
 
 State = Literal["kept", "hashed", "none", "erased"]
+INDEX_KIB = 8_000
+"""Memory in which a connection to the index keeps pages of its file."""
 COMPACT_DAYS = 7.0
 """Age at which a segment moves into the file of its day."""
 
@@ -59,6 +61,7 @@ class Traffic:
             return TrafficIndex(self._ledger, self.folder)
         database = open_sqlite(self._caches / "traffic.db")
         _set(database, "synchronous=NORMAL")  # what a power cut takes is read from the log again
+        _set(database, f"cache_size=-{INDEX_KIB}")
         self._opened.append(database)
         return TrafficIndex(database, self.folder)
 

@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tup
 from sartor.core.errors import AskError, unknown
 from sartor.core.traffic import Exchange, Feedback, HopRow
 from sartor.store.engine import Database
-from sartor.store.traffic.tables import erased, exchange, feedback, hop, link
+from sartor.store.traffic.tables import erased, feedback, hop, link
+from sartor.store.traffic.tables import whole as exchange
 
-_EXCHANGE = [exchange.c[f.name] for f in fields(Exchange) if f.name != "hops"]
+_EXCHANGE = [exchange.c.seq, *(exchange.c[f.name] for f in fields(Exchange) if f.name != "hops")]
 _HOP = [hop.c[f.name] for f in fields(HopRow)]
 _FEEDBACK = [feedback.c[f.name] for f in fields(Feedback)]
 
@@ -188,7 +189,7 @@ class Queries:
         with self.database.read() as connection:
             found = {row.id: Outcome(*row) for row in connection.execute(statement)}
             told = list(_joined(connection, select(exchange.c.id).where(*wanted)))
-            for id_ in connection.execute(_stumbled(select(exchange.c.id).where(*wanted))).scalars():
+            for id_ in connection.execute(_stumbled(wanted)).scalars():
                 found[id_].stumbled = True
         for id_, item in sorted(told, key=lambda pair: (pair[1].at, pair[1].id)):
             if id_ in found:
@@ -222,7 +223,7 @@ class Queries:
             *groups, func.count().label("count"), *(func.coalesce(func.sum(table.c[s]), 0).label(s) for s in sums)
         ).where(*_of(tenant), *_meant(filters))
         if hops:
-            statement = statement.join_from(exchange, hop, hop.c.exchange == exchange.c.id)
+            statement = statement.join_from(exchange, hop, hop.c.exchange == exchange.c.seq)
         if groups:
             statement = statement.group_by(*(known[name] for name in by)).order_by(*(known[name] for name in by))
         with self.database.read() as connection:
@@ -306,23 +307,23 @@ def _cursor(after: str) -> tuple[float, str]:
 
 def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exchange]:
     """Exchanges with their hops."""
-    found = {row.id: Exchange(*tuple(row)) for row in rows}
-    ids = list(found)
-    for start in range(0, len(ids), 500):
+    found = {seq: Exchange(*values) for seq, *values in rows}
+    numbers = list(found)
+    for start in range(0, len(numbers), 500):
         statement = (
             select(hop.c.exchange, *_HOP)
-            .where(hop.c.exchange.in_(ids[start : start + 500]))
+            .where(hop.c.exchange.in_(numbers[start : start + 500]))
             .order_by(hop.c.exchange, hop.c.number)
         )
-        for id_, *values in connection.execute(statement):
-            found[id_].hops.append(HopRow(*values))
+        for seq, *values in connection.execute(statement):
+            found[seq].hops.append(HopRow(*values))
     return list(found.values())
 
 
-def _stumbled(wanted: Select[Any]) -> Select[Any]:
-    """Of the exchanges whose ids are selected those with a hop that failed."""
-    ids = wanted.subquery()
-    return select(hop.c.exchange).distinct().join(ids, hop.c.exchange == ids.c.id).where(hop.c.why.startswith("failed"))
+def _stumbled(wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """Ids of those of the exchanges that are meant that have a hop that failed."""
+    failed = hop.c.why.startswith("failed")
+    return select(exchange.c.id).distinct().join(hop, hop.c.exchange == exchange.c.seq).where(*wanted, failed)
 
 
 def _joined(connection: Connection, wanted: Select[Any]) -> Iterator[tuple[str, Feedback]]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Index,
+    Integer,
     MetaData,
     Table,
     Text,
@@ -22,30 +23,38 @@ from sqlalchemy import (
 
 from sartor.store.engine import Database
 
-VERSION = 1
+VERSION = 2
 """Of these tables; an index with another one is made anew."""
 LOCK = 7_205_759_404
 """Key of the lock under which PostgreSQL lets one process at a time fill the index."""
 
 metadata = MetaData()
 _text = Text().with_variant(Text(collation="C"), "postgresql")
+_number = BigInteger().with_variant(Integer(), "sqlite")  # so is the number of the row itself
 
-exchange = Table(
-    "traffic_exchange",
+sort = Table(
+    "traffic_sort",
     metadata,
-    Column("id", _text, primary_key=True),
-    Column("at", Double, nullable=False),
+    Column("number", _number, primary_key=True, autoincrement=False),
     *(
         Column(name, _text, nullable=False)
         for name in ("tenant", "key", "route", "model", "endpoint", "task", "version", "variant", "decision")
     ),
     Column("status", BigInteger, nullable=False),
-    Column("error", _text, nullable=False),
-    Column("label", _text),
-    Column("confidence", Double),
-    Column("arm", _text, nullable=False),
-    Column("propensity", Double),
+    *(Column(name, _text, nullable=False) for name in ("error", "arm")),
     Column("stream", Boolean, nullable=False),
+)
+"""What many exchanges have alike, once. The number is a digest of the rest, so nobody has to look it up."""
+
+exchange = Table(
+    "traffic_exchange",
+    metadata,
+    Column("seq", _number, primary_key=True, autoincrement=False),
+    Column("sort", BigInteger, nullable=False),
+    Column("id", _text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("label", _text),
+    *(Column(name, Double) for name in ("confidence", "propensity")),
     *(Column(name, BigInteger, nullable=False) for name in ("input_tokens", "output_tokens", "cost")),
     *(Column(name, Double, nullable=False) for name in ("seconds", "first_seconds")),
     *(Column(name, _text, nullable=False) for name in ("subject", "business", "shadow_of", "request_id")),
@@ -54,16 +63,30 @@ exchange = Table(
     Column("place", BigInteger, nullable=False),
     Column("form", BigInteger, nullable=False),
     Column("expires", Double, nullable=False),
-    Index("traffic_exchange_route", "tenant", "route", "at", "id"),
-    Index("traffic_exchange_at", "at", "id"),
-    Index("traffic_exchange_expires", "expires"),
+    Index("traffic_exchange_id", "id", unique=True),
+    Index("traffic_exchange_sort", "sort", "at"),
+    Index("traffic_exchange_at", "at"),
 )
+"""Numbered as they come, so that rows and hops are appended and not put in here and there."""
+Index(
+    "traffic_exchange_expires",
+    exchange.c.expires,
+    sqlite_where=exchange.c.expires > 0,
+    postgresql_where=exchange.c.expires > 0,
+)
+
+whole = (
+    select(*exchange.c, *(column for column in sort.c if column.name != "number"))
+    .join(sort, sort.c.number == exchange.c.sort)
+    .subquery("traffic_whole")
+)
+"""Exchanges with everything that they have, but for their hops."""
 
 hop = Table(
     "traffic_hop",
     metadata,
-    Column("exchange", _text, primary_key=True),
-    Column("number", BigInteger, primary_key=True),
+    Column("exchange", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     *(Column(name, _text, nullable=False) for name in ("served_by", "kind")),
     *(Column(name, BigInteger, nullable=False) for name in ("cost", "input_tokens", "output_tokens")),
     *(Column(name, Double, nullable=False) for name in ("cpu_seconds", "seconds")),
@@ -152,22 +175,29 @@ def alone(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
-def inserting(connection: Connection, table: Table, update: tuple[str, ...] = ()) -> str:
-    """An INSERT of whole rows as tuples, in the driver's own words: rows are many, and nothing has to be looked up.
-
-    Args:
-        update: columns that are set where the row is there already; else it stays as it is.
-    """
-    place = "?" if connection.dialect.name == "sqlite" else "%s"
+def _inserting(table: Table, place: str, update: tuple[str, ...], keys: tuple[str, ...]) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
-    keys = ", ".join(f'"{column.name}"' for column in table.primary_key.columns)
     sets = ", ".join(f'"{name}" = excluded."{name}"' for name in update)
     action = f"UPDATE SET {sets}" if update else "NOTHING"
     values = ", ".join([place] * len(table.columns))
-    return f'INSERT INTO "{table.name}" ({names}) VALUES ({values}) ON CONFLICT ({keys}) DO {action}'  # noqa: S608
+    same = ", ".join(f'"{name}"' for name in keys or table.primary_key.columns.keys())
+    return f'INSERT INTO "{table.name}" ({names}) VALUES ({values}) ON CONFLICT ({same}) DO {action}'  # noqa: S608
 
 
-def insert(connection: Connection, table: Table, rows: list[tuple[Any, ...]], update: tuple[str, ...] = ()) -> None:
-    """Put rows in, whose values are in the order of the table's columns."""
+def insert(
+    connection: Connection,
+    table: Table,
+    rows: list[tuple[Any, ...]],
+    update: tuple[str, ...] = (),
+    keys: tuple[str, ...] = (),
+) -> None:
+    """Put rows in, in the driver's own words: they are many, and nothing has to be looked up.
+
+    Args:
+        rows: values in the order of the table's columns.
+        update: columns that are set where the row is there already; else it stays as it is.
+        keys: columns by which a row is the same; () for the primary key.
+    """
     if rows:
-        connection.exec_driver_sql(inserting(connection, table, update), rows)
+        place = "?" if connection.dialect.name == "sqlite" else "%s"
+        connection.exec_driver_sql(_inserting(table, place, update, keys), rows)
