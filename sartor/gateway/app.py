@@ -58,7 +58,7 @@ class Address(NamedTuple):
 
 
 class Ids:
-    """32 random hexadecimal digits at each call; many are fetched at once, since to fetch lets go of the interpreter."""
+    """32 random hexadecimal digits at each call. Many are fetched at once: to fetch lets go of the interpreter."""
 
     __slots__ = ("_left",)
 
@@ -66,6 +66,7 @@ class Ids:
         self._left: list[str] = []
 
     def __call__(self) -> str:
+        """The next one."""
         if not self._left:
             found = os.urandom(16 * FETCHED).hex()
             self._left = [found[at : at + 32] for at in range(0, len(found), 32)]

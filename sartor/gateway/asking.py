@@ -276,42 +276,32 @@ class Asking:
         return self.book(answered=answered, status=status, error=code, hops=hops)[1]
 
     def _exchange(self, rows: list[HopRow], status: int, error: str) -> Exchange:
-        served, answer, mark = self.served, self.answer, self._desk.recorder.mark
+        served, answer, caller, mark = self.served, self.answer, self.caller, self._desk.recorder.mark
         now = self.tick()
-        asked = said = cost = 0
+        route = served.route.name if served else ""
+        # Names for so many fields in one call would take longer than to set what there is.
+        found = Exchange(self.ident, self.at, caller.tenant, caller.key, route, self.model[:300], self.endpoint)
+        if served is not None:
+            found.task = served.task.name if served.task else ""
+            found.version = served.version
+        if answer is not None:
+            found.variant = answer.served_by
+            if served is not None and answer.served_by != served.variant:
+                found.version = answer.served_by
+            found.confidence, found.arm, found.propensity = answer.confidence, answer.arm, answer.propensity
+        found.decision, found.status, found.error = self._decided(status), status, error
+        found.label = self.label if status == 200 else None
+        found.stream, found.request_id, found.hops = self.stream, self.request_id, rows
         for row in rows:
-            asked, said, cost = asked + row.input_tokens, said + row.output_tokens, cost + row.cost
-        same = served is not None and (answer is None or answer.served_by == served.variant)
-        business = self._business()
-        return Exchange(
-            id=self.ident,
-            at=self.at,
-            tenant=self.caller.tenant,
-            key=self.caller.key,
-            route=served.route.name if served else "",
-            model=self.model[:300],
-            endpoint=self.endpoint,
-            task=served.task.name if served and served.task else "",
-            version=(served.version if same else answer.served_by if answer else "") if served else "",
-            variant=answer.served_by if answer else "",
-            decision=self._decided(status),
-            status=status,
-            error=error,
-            label=self.label if status == 200 else None,
-            confidence=answer.confidence if answer else None,
-            arm=answer.arm if answer else "",
-            propensity=answer.propensity if answer else None,
-            stream=self.stream,
-            input_tokens=asked,
-            output_tokens=said,
-            cost=cost,
-            seconds=now - self._begun,
-            first_seconds=(self.first or now) - self._begun,
-            subject=mark(self.user) if self.user else "",
-            business=mark(business) if business else "",
-            request_id=self.request_id,
-            hops=rows,
-        )
+            found.input_tokens += row.input_tokens
+            found.output_tokens += row.output_tokens
+            found.cost += row.cost
+        found.seconds, found.first_seconds = now - self._begun, (self.first or now) - self._begun
+        if self.user:
+            found.subject = mark(self.user)
+        if business := self._business():
+            found.business = mark(business)
+        return found
 
     def _decided(self, status: int) -> Literal["answer", "escalate", "unmatched", "refused", "failed"]:
         if status != 200:

@@ -22,7 +22,7 @@ class Deadlines:
             TimeoutError: it did not; it was cancelled.
         """
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None
         self._due[task] = loop.time() + seconds
         if not self._looking:

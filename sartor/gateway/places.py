@@ -11,10 +11,16 @@ class Places:
         self._free = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self, seconds: float) -> bool:
-        """Take a place; False if none became free within this time."""
+    def take_free(self) -> bool:
+        """Take a place; False if none is free."""
         if self._free > 0:
             self._free -= 1
+            return True
+        return False
+
+    async def take(self, seconds: float) -> bool:
+        """Take a place; False if none became free within this time."""
+        if self.take_free():
             return True
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)

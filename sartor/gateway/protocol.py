@@ -122,13 +122,15 @@ def read_usage(said: Any) -> Usage | None:
     """OpenAI's usage, where there is one; raises TypeError, ValueError or AttributeError where it is none."""
     if not said:
         return None
-    cached = (said.get("prompt_tokens_details") or {}).get("cached_tokens")
     asked, answered = count(said.get("prompt_tokens")), count(said.get("completion_tokens"))
-    return Usage(asked, answered, cached_tokens=min(count(cached), asked))
+    details = said.get("prompt_tokens_details")
+    return Usage(asked, answered, 0.0, min(count(details.get("cached_tokens")), asked) if details else 0)
 
 
 def count(said: Any) -> int:
     """Tokens as a server says: none where it says nothing, and within what can be booked whatever it says."""
+    if type(said) is int and 0 <= said <= MOST_TOKENS:
+        return said
     return min(max(int(said or 0), 0), MOST_TOKENS)
 
 

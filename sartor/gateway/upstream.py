@@ -86,7 +86,7 @@ class UpstreamPredictor:
         self.budget = RetryBudget()
         self._dialect = dialect
         self._origin, self._base = check_url(spec.base_url, allow_private=spec.allow_private)
-        self._model = spec.model or spec.name
+        self._model, self._path = spec.model or spec.name, self._base.encode()
         self._secret, self._price, self._clock, self._pool = secret, price, clock, pool
         self._places = Places(spec.concurrency)
         self._key, self._key_at, self._lines = "", float("-inf"), b""
@@ -130,12 +130,13 @@ class UpstreamPredictor:
     async def _one(self, request: Request) -> Prediction:
         under = self._begin(request)
         asked = self._asked(request, stream=False)
-        await self._enter()
+        if not self._places.take_free():
+            await self._enter()
         try:
             answer = await self._send(asked, under, stream=False)
         finally:
             self._places.give_back()
-        body = await answer.read()
+        body = answer.body
         try:
             told = self._dialect.read(request.endpoint, body)
         except UNREADABLE as error:
@@ -147,12 +148,12 @@ class UpstreamPredictor:
 
     def _prediction(self, under: _Under, text: str | None, usage: Usage, reply: bytes, why: str) -> Prediction:
         name, cost = self.spec.name, self._price(usage)
-        hop = Hop(name, text, usage, cost, why=why, seconds=self._clock() - under.started, kind="upstream")
+        hop = Hop(name, text, usage, cost, None, why, self._clock() - under.started, "upstream")
         return Prediction(output=text, served_by=name, usage=usage, cost=cost, hops=(hop,), reply=reply)
 
     def _begin(self, request: Request) -> _Under:
-        loop = asyncio.get_running_loop()
-        return _Under(request, self._clock(), Waits(self.spec.timing, loop.time() + self.spec.timing.total))
+        timing = self.spec.timing
+        return _Under(request, self._clock(), Waits(timing, asyncio.get_running_loop().time() + timing.total))
 
     def _asked(self, request: Request, *, stream: bool) -> Asked:
         chat = request.chat
@@ -226,7 +227,7 @@ class UpstreamPredictor:
         if now - self._key_at > KEY_SECONDS:
             self._lines, self._key_at = self._header_lines(), now
         return b"POST %b%b HTTP/1.1\r\n%bcontent-length: %d\r\n\r\n%b" % (
-            self._base.encode(),
+            self._path,
             asked.path.encode(),
             self._lines,
             len(asked.body),

@@ -62,6 +62,11 @@ class Answer:
         while not self.complete:
             self._connection.resume()
             await self.wait()
+        return self.body
+
+    @property
+    def body(self) -> bytes:
+        """What has come of the body and was not taken: all of it, where it is complete and no stream."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -223,11 +228,9 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._fail("malformed", "its answer is no HTTP")
         answer = self._answer
-        if answer is None:
-            return
         if self._lines and sum(len(name) + len(value) for name, value in self._lines.items()) > HEADER_BYTES:
             self._fail("too_large", HEADERS_TOO_LARGE)
-        elif answer.status:
+        elif answer is not None and answer.status:
             self._arm()
             if self._stream:
                 answer.more()
