@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, func, select, tuple_
 
 from sartor.core.errors import AskError, unknown
 from sartor.core.traffic import Exchange, Feedback, HopRow
 from sartor.store.engine import Database
-from sartor.store.traffic.tables import erased, feedback, hop, link
+from sartor.store.traffic.tables import erased, feedback, hop, link, sort
 from sartor.store.traffic.tables import whole as exchange
 
 _EXCHANGE = [exchange.c.seq, *(exchange.c[f.name] for f in fields(Exchange) if f.name != "hops")]
@@ -182,6 +182,8 @@ class Queries:
             shadow: those that only watched, instead of those that answered.
         """
         wanted = [*_of(tenant), *_meant(Filters(route=route, since=since, until=until))]
+        # Of these alone; what else was asked meanwhile need not be looked at.
+        wanted.append(exchange.c.sort.in_(select(sort.c.number).where(sort.c.route == route)))
         wanted.append(exchange.c.endpoint == "shadow" if shadow else exchange.c.endpoint != "shadow")
         if arms:
             wanted.append(exchange.c.arm.in_(arms))
@@ -210,7 +212,7 @@ class Queries:
             NotFoundError: there is no such group.
         """
         known = {name: exchange.c[name] for name in GROUPS}
-        table = exchange
+        table: FromClause = exchange
         if hops:
             known |= {"served_by": hop.c.served_by, "kind": hop.c.kind}
             table = hop
@@ -307,7 +309,7 @@ def _cursor(after: str) -> tuple[float, str]:
 
 def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exchange]:
     """Exchanges with their hops."""
-    found = {seq: Exchange(*values) for seq, *values in rows}
+    found = {row.seq: Exchange(*list(row)[1:]) for row in rows}
     numbers = list(found)
     for start in range(0, len(numbers), 500):
         statement = (
@@ -315,15 +317,15 @@ def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exchange]:
             .where(hop.c.exchange.in_(numbers[start : start + 500]))
             .order_by(hop.c.exchange, hop.c.number)
         )
-        for seq, *values in connection.execute(statement):
-            found[seq].hops.append(HopRow(*values))
+        for step in connection.execute(statement):
+            found[step[0]].hops.append(HopRow(*step[1:]))
     return list(found.values())
 
 
 def _stumbled(wanted: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """Ids of those of the exchanges that are meant that have a hop that failed."""
+    """Ids of the exchanges that are meant, once for each hop of theirs that failed."""
     failed = hop.c.why.startswith("failed")
-    return select(exchange.c.id).distinct().join(hop, hop.c.exchange == exchange.c.seq).where(*wanted, failed)
+    return select(exchange.c.id).join(hop, hop.c.exchange == exchange.c.seq).where(*wanted, failed)
 
 
 def _joined(connection: Connection, wanted: Select[Any]) -> Iterator[tuple[str, Feedback]]:

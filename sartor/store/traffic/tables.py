@@ -99,8 +99,8 @@ hop = Table(
 feedback = Table(
     "traffic_feedback",
     metadata,
-    Column("tenant", _text, primary_key=True),
     Column("id", _text, primary_key=True),
+    Column("tenant", _text, primary_key=True),
     Column("at", Double, nullable=False),
     Column("metric", _text, nullable=False),
     Column("value", _text, nullable=False),
