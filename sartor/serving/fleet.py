@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,6 +22,9 @@ from sartor.serving.files import read_json
 
 EmbedCache = Callable[[str, list[str], Embed], Floats]
 """`cache(base digest, texts, compute)` -> (texts, d) embeddings; calls `compute` for the texts it does not have."""
+
+PLAIN = Calibration()
+"""Changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class _Held:
     variant: Variant
     calibration: Calibration
     engine: Engine | Mixer
+    mixer: Mixer | None
+    """The engine, where it mixes others' answers: to ask what it is takes longer than many an answer."""
 
 
 class Fleet:
@@ -113,12 +119,13 @@ class Fleet:
 
     def _answer(self, work: Work, held: Mapping[str, _Held]) -> list[Answered]:
         """Answers of variants that share an engine."""
-        engine = held[work[0][0]].engine
-        if isinstance(engine, Mixer):
-            return self._mixed(engine, work, held)
+        first = held[work[0][0]]
+        if first.mixer is not None:
+            return self._mixed(first.mixer, work, held)
+        engine = cast("Engine", first.engine)
         clock = _cpu_clock(self._threads)
         begun = clock()
-        scored = engine.score(work, embed=self._cached(engine, held[work[0][0]].variant))
+        scored = engine.score(work, embed=self._cached(engine, first.variant))
         found = calibrated(scored, [held[digest].calibration for digest, _ in work])
         each = (clock() - begun) / len(work)
         return [Answered(f.probabilities, f.out_of_scope, s.logits, each) for f, s in zip(found, scored, strict=True)]
@@ -163,10 +170,11 @@ class Fleet:
         engine = self._engine(variant.engine, variant.parents.get("base", ""))
         with boundary("sartor.serving.engines", variant.engine):
             engine.add(digest, folder)
-        if isinstance(engine, Mixer):
-            for role in engine.roles(digest):
+        mixer = engine if isinstance(engine, Mixer) else None
+        if mixer is not None:
+            for role in mixer.roles(digest):
                 self._load_part(variant, role)
-        return _Held(variant, calibration, engine)
+        return _Held(variant, calibration, engine, mixer)
 
     def _load_part(self, variant: Variant, role: str) -> None:
         if role not in variant.parents:
@@ -197,17 +205,16 @@ def calibrated(scored: Sequence[Scored], calibrations: Sequence[Calibration]) ->
     for row, (score, calibration) in enumerate(zip(scored, calibrations, strict=True)):
         far = score.novelty is not None and calibration.novelty is not None
         by_kind.setdefault((len(score.logits), far), []).append(row)
-    plain = Calibration()
     for (_, far), rows in by_kind.items():
         mine = [calibrations[row] for row in rows]
         logits = np.array([scored[row].logits for row in rows], dtype=np.float64)
         logits /= np.array([c.temperature for c in mine])[:, None]
         mean, std = np.array([c.energy for c in mine]).T
-        outside = (plain.raw_energy(logits) - mean) / std
+        outside = (PLAIN.raw_energy(logits) - mean) / std
         if far:
             mean, std = np.array([c.novelty for c in mine]).T
             outside = (outside + (np.array([scored[row].novelty for row in rows]) - mean) / std) / 2.0
-        for row, shares, score in zip(rows, plain.probabilities(logits), outside.tolist(), strict=True):
+        for row, shares, score in zip(rows, PLAIN.probabilities(logits), outside.tolist(), strict=True):
             results[row] = Calibrated(shares, score)
     return [result for result in results if result is not None]
 

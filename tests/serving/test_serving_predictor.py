@@ -145,6 +145,24 @@ async def test_single_callers_are_gathered_and_each_gets_their_own_answer() -> N
     assert threading.get_ident() not in compute.threads
 
 
+async def test_what_was_quick_is_computed_at_once_and_what_may_be_slow_in_a_thread() -> None:
+    here, compute = threading.get_ident(), Counting(0.0)
+    batcher = Batcher(compute)
+    assert (await batcher.ask("v", "1")).probabilities[0] == 1.0
+    assert here not in compute.threads  # not measured yet
+    for number in range(1000):  # on a busy machine the first ones may have been slow
+        assert (await batcher.ask("v", str(number))).probabilities[0] == number
+        if here in compute.threads:
+            break
+    assert here in compute.threads
+    compute.threads.clear()
+    assert (await batcher.ask("v", "7" + " " * 5000)).probabilities[0] == 7.0
+    assert here not in compute.threads
+    compute.threads.clear()
+    assert (await batcher.ask("another", "8")).probabilities[0] == 8.0
+    assert here not in compute.threads
+
+
 async def test_a_lone_caller_does_not_wait_for_company() -> None:
     batcher = Batcher(Counting(0.0), max_wait=5.0)
     begun = time.perf_counter()
