@@ -1,6 +1,7 @@
 """What a running server does beside answering: keeps the index up, judges canaries, lets old content go.
 
-One thread per store, in the process that also serves the control plane. Whatever fails is logged and tried again.
+One thread per store, in the process that also serves the control plane. Whatever fails is logged and tried again, and
+stops nothing else. Who asks the index brings it up to date first, so that here it is only kept from falling behind.
 """
 
 import logging
@@ -8,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sartor.core.errors import SartorError
 from sartor.pipeline.canary import act
-from sartor.pipeline.routes import declared_routes
+from sartor.pipeline.declared import ROUTE, names
+from sartor.pipeline.routes import route_named
 from sartor.pipeline.workshop import Workshop
 
 log = logging.getLogger("sartor.keeper")
@@ -32,10 +35,11 @@ class Keeper:
 
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
+        self._failing: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._chores = (
-            Chore("index", 0.5, shop.store.traffic.index.catch_up),
+            Chore("index", 5.0, shop.store.traffic.index.catch_up),
             Chore("canaries", 2.0, self._canaries),
             Chore("old content", 3600.0, shop.store.traffic.compact),
         )
@@ -49,28 +53,42 @@ class Keeper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=60)
-            self._do(self._chores[0])
+            self._do(self._chores[0].name, self._chores[0].work)
 
     def _run(self) -> None:
         due = dict.fromkeys(self._chores, 0.0)
         while not self._stop.is_set():
             for chore in self._chores:
                 if time.monotonic() >= due[chore] and not self._stop.is_set():
-                    self._do(chore)
+                    self._do(chore.name, chore.work)
                     due[chore] = time.monotonic() + chore.seconds
             self._stop.wait(max(0.05, min(due.values()) - time.monotonic()))
 
-    def _do(self, chore: Chore) -> None:
+    def _do(self, name: str, work: Callable[[], object]) -> None:
         try:
-            chore.work()
+            work()
         except SartorError as error:
-            log.warning("%s: %s", chore.name, error.message)
-        except Exception:
-            log.exception("%s failed", chore.name)
+            if self._is_new(name, error.message):
+                log.warning("%s: %s", name, error.message)
+        except Exception as error:
+            if self._is_new(name, str(error)):
+                log.exception("%s failed", name)
+        else:
+            self._failing.pop(name, None)
+
+    def _is_new(self, name: str, why: str) -> bool:
+        """Whether this is not what it failed of before already: each failure is told once."""
+        before, self._failing[name] = self._failing.get(name), why
+        return before != why
 
     def _canaries(self) -> None:
-        for route in declared_routes(self._shop):
-            if route.canary is not None:
-                verdict = act(self._shop, route.name)
-                if verdict.verdict in ("stop", "promote"):
-                    log.warning("canary of '%s': %s", route.name, verdict.verdict)
+        for name in names(self._shop, ROUTE):
+            self._do(f"canary of '{name}'", partial(self._canary, name))
+
+    def _canary(self, name: str) -> None:
+        if route_named(self._shop, name).canary is None:
+            return
+        self._shop.store.traffic.index.catch_up()
+        verdict = act(self._shop, name)
+        if verdict.verdict in ("stop", "promote"):
+            log.warning("canary of '%s': %s", name, verdict.verdict)

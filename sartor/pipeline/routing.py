@@ -2,21 +2,25 @@
 
 A thread looks at the ledger's revision a few times a second. When it moved, names are read again and what changed is
 built anew, loaded and proven before it takes over; what did not change keeps its connections, caches and breakers.
+What could not be built is tried again after some seconds: a secret, a disk or a model's server may be there by then.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from sartor.core.access import Caller
-from sartor.core.errors import RefusedError, SartorError, unknown
+from sartor.core.errors import RefusedError, SartorError, StoreError, unknown
 from sartor.core.predict import Predictor
 from sartor.core.records import Base, UpstreamRecord
 from sartor.core.route import Upstream
 from sartor.gateway.routes import Served
-from sartor.pipeline.building import EMBEDDING_ENGINES, Aids, Builder, OpenUpstream, View, retired, seconds_of
+from sartor.pipeline.building import EMBEDDING_ENGINES, Aids, Builder, Built, OpenUpstream, View, retired, seconds_of
 from sartor.pipeline.declared import UPSTREAM, all_pointers
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.upstreams import open_declared, price_for
@@ -25,6 +29,8 @@ from sartor.store.credentials import EVERY_TENANT
 from sartor.store.ledger import Pointer
 
 LOOK_SECONDS = 0.25
+AGAIN_SECONDS = 5.0
+"""After which what could not be built is tried again."""
 
 log = logging.getLogger("sartor.routing")
 
@@ -37,6 +43,8 @@ class RoutingTable:
         self._aids = aids
         self._builder = Builder(shop, handles, aids)
         self._view = View()
+        self._again = math.inf
+        self._told: dict[str, str] = {}
         self._late: dict[tuple[str, str, str], Served] = {}
         self._turn = threading.Lock()
         self._stop = threading.Event()
@@ -71,7 +79,7 @@ class RoutingTable:
         """
         with self._turn:
             revision = self._shop.store.ledger.revision()
-            if revision == self._view.revision:
+            if revision == self._view.revision and self._aids.clock() < self._again:
                 return False
             # Without a digest a name stands nowhere: a route or task that was taken away.
             pointers = {pointer.name: pointer for pointer in all_pointers(self._shop) if pointer.digest}
@@ -81,17 +89,30 @@ class RoutingTable:
     def _read(self, revision: int, pointers: Mapping[str, Pointer]) -> View:
         view = View(revision, pointers, {}, self._bases())
         view = replace(view, upstreams=self._upstreams(view))
+        told, self._told, self._again = self._told, {}, math.inf
         for name in view.names():
             try:
-                view.built[name] = self._builder.name(name, view, self._view.built.get(name))
+                view.built[name] = self._build(name, view)
             except SartorError as error:
-                log.warning("'%s' is not answered as declared: %s", name, error.message)
+                self._told[name] = error.message
+                if told.get(name) != error.message:
+                    log.warning("'%s' is not answered as declared: %s", name, error.message)
                 # What was taken away on purpose is refused; what only can't be built anew goes on as it was.
+                if not isinstance(error, RefusedError):
+                    self._again = self._aids.clock() + AGAIN_SECONDS
                 if name in self._view.built and not isinstance(error, RefusedError):
                     view.built[name] = self._view.built[name]
                 else:
                     view.broken.setdefault(name, error)
         return view
+
+    def _build(self, name: str, view: View) -> Built:
+        try:
+            return self._builder.name(name, view, self._view.built.get(name))
+        except ValidationError as error:
+            raise StoreError(
+                f"'{name}' is stored in a form that no longer fits: {error}. Declare it again.", code="spec_unreadable"
+            ) from error
 
     def _bases(self) -> dict[str, Base]:
         found = self._shop.store.ledger.find(Base, limit=1000)

@@ -1,21 +1,22 @@
 """Routes and upstreams are declared, listed, moved and taken back; running tables follow."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from sartor.core.access import Caller
-from sartor.core.errors import AskError, NotFoundError, RefusedError
+from sartor.core.errors import AskError, NotFoundError, RefusedError, StoreError
 from sartor.core.predict import Usage
-from sartor.core.records import Decision, UpstreamRecord
+from sartor.core.records import Decision, RouteRecord, UpstreamRecord
 from sartor.core.route import Route, Upstream
 from sartor.pipeline import stock
 from sartor.pipeline.building import Aids
 from sartor.pipeline.decide import replay
-from sartor.pipeline.declared import UPSTREAM, move
+from sartor.pipeline.declared import ROUTE, UPSTREAM, move
 from sartor.pipeline.gateway_file import apply, parse_gateway
 from sartor.pipeline.routes import declare_route, list_routes, remove_route, remove_upstream, show_route
-from sartor.pipeline.routing import RoutingTable
+from sartor.pipeline.routing import AGAIN_SECONDS, RoutingTable
 from sartor.pipeline.run import run
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.stages import rollback_route, stage_canary, stage_live, stage_shadow, stop_stage
@@ -30,8 +31,8 @@ def giant(name="gpt-4", **more):
     return Upstream.model_validate(body | more)
 
 
-def table(shop, *, start=True):
-    aids = Aids(background=lambda work: False, shadowed=lambda *_: None, purse=None, clock=time.monotonic)
+def table(shop, *, start=True, clock=time.monotonic):
+    aids = Aids(background=lambda work: False, shadowed=lambda *_: None, purse=None, clock=clock)
     found = RoutingTable(shop, Handles(shop), aids)
     if start:
         found.refresh()
@@ -215,6 +216,32 @@ def test_a_route_whose_task_was_retired_refuses_and_one_that_cannot_be_built_goe
     assert routes.resolve("other", ADMIN) is before
     with pytest.raises(RefusedError, match="retired"):
         routes.resolve("triage", ADMIN)
+
+
+def test_what_could_not_be_built_is_tried_again_after_some_seconds(home):
+    dear = giant("late", price=PRICE | {"currency": "XTS"})
+    move(home, "route", "late", UPSTREAM, UpstreamRecord(name="late", spec=dear.model_dump(mode="json")), reasons=("",))
+    now, rates = [100.0], {}
+    routes = table(replace(home, rates=rates), clock=lambda: now[0])
+    with pytest.raises(AskError, match="XTS"):
+        routes.resolve("late", ADMIN)
+    rates["XTS"] = 0.5
+    assert not routes.refresh()
+    now[0] += AGAIN_SECONDS
+    assert routes.refresh()
+    assert routes.resolve("late", ADMIN).variant == "late"
+    now[0] += 10 * AGAIN_SECONDS
+    assert not routes.refresh()
+
+
+def test_a_route_that_is_stored_in_a_form_that_no_longer_fits_harms_no_other(home):
+    record = RouteRecord(name="bad", spec={"name": "bad", "policy": 5})
+    move(home, "route", "bad", ROUTE, record, reasons=("written by another version",))
+    declare_route(home, Route(name="good", policy="gpt-4"))
+    routes = table(home)
+    assert routes.resolve("good", ADMIN).variant == "gpt-4"
+    with pytest.raises(StoreError, match="'bad' is stored in a form that no longer fits"):
+        routes.resolve("bad", ADMIN)
 
 
 def test_a_file_declares_what_differs_and_keeps_stages(home):
