@@ -72,7 +72,10 @@ class VariantPredictor:
         return self._decide(self._fleet.probabilities([(self._variant, text) for text in texts])) if texts else []
 
     def _decide(self, answers: Sequence[Answered]) -> list[Prediction]:
-        choice = choose(np.stack([a.probabilities for a in answers]), self._answering.matrix, self._answering.target)
+        each = [a.probabilities for a in answers]
+        choice = choose(
+            each[0][None, :] if len(each) == 1 else np.stack(each), self._answering.matrix, self._answering.target
+        )
         rows = zip(answers, choice.answer.tolist(), choice.escalate.tolist(), choice.cost.tolist(), strict=True)
         return [self._prediction(a, index, cost, escalate=escalate) for a, index, escalate, cost in rows]
 
