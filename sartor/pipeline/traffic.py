@@ -26,6 +26,7 @@ from sartor.store.traffic import old
 from sartor.store.traffic.queries import Filters, Page
 from sartor.store.traffic.segment import segments
 from sartor.store.traffic.sql import Answer, ask
+from sartor.store.traffic.treatment import Redactor
 
 FALSE, TRUE = ("false", "no", "0"), ("true", "yes", "1")
 """How a CSV file says booleans."""
@@ -37,14 +38,17 @@ LONG, LONGEST_KNOWN = 200, 20_000
 """Characters of texts that are worth remembering: the application's prompt is the same in every request."""
 
 
-def redact(text: str) -> str:
-    """A text in which each personal thing that has a form is replaced by its kind, as in `[EMAIL]`."""
+def _redact(text: str) -> str:
     return _known(text) if LONG < len(text) < LONGEST_KNOWN else personal.redact(text, personal.find(text))
 
 
 @lru_cache(maxsize=256)
 def _known(text: str) -> str:
     return personal.redact(text, personal.find(text))
+
+
+redact = Redactor(_redact, personal.suspects)
+"""A text in which each personal thing that has a form is replaced by its kind, as in `[EMAIL]`."""
 
 
 def filters_of(where: Iterable[str], *, since: str = "", until: str = "", **named: str) -> Filters:

@@ -26,6 +26,19 @@ class Sealer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Redactor:
+    """Redacts texts, and tells beforehand where there is nothing to do, so that most bodies need not be parsed."""
+
+    redact: Callable[[str], str]
+    suspects: Callable[[str], bool]
+    """False promises: neither in this text nor in a part of it between two quotes is anything to redact."""
+
+    def __call__(self, text: str) -> str:
+        """The text without personal data."""
+        return self.redact(text)
+
+
+@dataclass(frozen=True, slots=True)
 class Treatment:
     """What a route's capture asks for."""
 
@@ -70,12 +83,35 @@ def opened(plain: bytes) -> tuple[bytes, bytes]:
 
 def redacted(data: bytes, redact: Callable[[str], str]) -> bytes:
     """JSON with each of its texts redacted; what is no JSON is redacted as one text."""
+    if isinstance(redact, Redactor):
+        texts = _readings(data)
+        if texts and not any(map(redact.suspects, texts)):
+            return data
     try:
         value = orjson.loads(data)
     except ValueError:
         return redact(data.decode("utf-8", "replace")).encode("utf-8", "replace")
     clean = _walk(value, redact)
     return data if clean == value else orjson.dumps(clean)
+
+
+def _readings(data: bytes) -> tuple[str, ...]:
+    """Texts in which every text of a body stands between quotes, without parsing it; none where that can't be had.
+
+    What is no JSON is one text in which a backslash is a backslash, so it has two readings.
+    """
+    try:
+        text = data.decode()
+    except ValueError:
+        return ()
+    if "\\" not in text:
+        return (text,)
+    if "\\\\" in text or "\\u" in text or "\\/" in text:
+        return ()
+    read = text.replace('\\"', '"')
+    for escape in ("\\n", "\\t", "\\r", "\\b", "\\f"):
+        read = read.replace(escape, "\n")  # none of them is part of anything that is looked for
+    return (text, read)
 
 
 def _walk(value: Any, redact: Callable[[str], str]) -> Any:
