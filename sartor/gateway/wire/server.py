@@ -38,19 +38,25 @@ LINGER_SECONDS = 2.0
 
 log = logging.getLogger("sartor.gateway")
 
+_Item = tuple[Request | Response, bool, bool]
+"""What is to be answered or sent, whether the connection may go on, whether the answer may be chunked."""
+
 
 class Connection(asyncio.Protocol):
     """One client."""
 
     __slots__ = (
-        "_cut_at", "_discarding", "_owes_continue", "_paused_at", "_peer", "_reader", "_reading", "_resumed", "_server",
-        "_task", "_transport", "_waiting", "idle_since",
+        "_busy", "_cut_at", "_discarding", "_next", "_owes_continue", "_paused_at", "_peer", "_reader", "_reading",
+        "_resumed", "_server", "_task", "_transport", "_waiting", "idle_since",
     )  # fmt: skip
 
     def __init__(self, server: "WireServer") -> None:
         self._server = server
         self._task: asyncio.Task[None] | None = None
-        self._waiting: deque[tuple[Request | Response, bool, bool]] = deque()
+        self._busy = False
+        self._next: asyncio.Future[_Item] | None = None
+        """What the task waits for between requests: one task for all of them is cheaper than one for each."""
+        self._waiting: deque[_Item] = deque()
         self._resumed: asyncio.Future[None] | None = None
         self._paused_at: float | None = None
         self._reading = True
@@ -108,8 +114,13 @@ class Connection(asyncio.Protocol):
     # What the reader calls.
 
     def _deliver(self, item: Request | Response, keep: bool, chunked: bool) -> None:  # noqa: FBT001 - called with places
-        if self._task is None:
-            self._task = self._server.loop.create_task(self._run(item, keep, chunked))
+        if not self._busy:
+            self._busy = True
+            if self._next is None:
+                self._task = self._server.loop.create_task(self._run(item, keep, chunked))
+            else:
+                self._next.set_result((item, keep, chunked))
+                self._next = None
             return
         self._waiting.append((item, keep, chunked))
         limits = self._server.limits
@@ -125,7 +136,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         self._owes_continue = True
-        if self._task is None:
+        if not self._busy:
             self._pay_continue()
 
     def _pay_continue(self) -> None:
@@ -156,11 +167,18 @@ class Connection(asyncio.Protocol):
                 self._leave()
                 return
             if not self._waiting:
-                break
+                self._rest()
+                assert self._next is not None
+                item, keep, chunked = await self._next
+                continue
             item, keep, chunked = self._waiting.popleft()
             if not self._reading and len(self._waiting) < self._server.limits.pipelined // 2:
                 self._read_on()
-        self._task = None
+
+    def _rest(self) -> None:
+        """Be ready for the next request."""
+        self._busy = False
+        self._next = self._server.loop.create_future()
         self.idle_since = self._server.now()
         if self._owes_continue:
             self._pay_continue()
@@ -220,7 +238,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         """Close; where the client may still be sending, only once it has had time to read why."""
-        self._task = None
+        self._busy = False
         self._waiting.clear()
         if self._reader.stopped and not self._transport.is_closing():
             self._discarding = True
@@ -245,7 +263,7 @@ class Connection(asyncio.Protocol):
         elif since is not None:
             if self._reading and now - since > limits.receipt_seconds:
                 self._reader.fail(self._too_slow())
-        elif self._task is None and now - self.idle_since > self._server.idle_seconds:
+        elif not self._busy and now - self.idle_since > self._server.idle_seconds:
             self._transport.close()
 
     def cut(self) -> None:
