@@ -78,9 +78,7 @@ def free_port() -> int:
         return port
 
 
-def load(
-    who: Contestant, folder: Path, *, seconds: int, connections: int = 8, extra: Mapping[str, Any] = {}
-) -> Round:
+def load(who: Contestant, folder: Path, *, seconds: int, connections: int = 8, extra: Mapping[str, Any] = {}) -> Round:
     """One run of wrk with one thread.
 
     Raises:

@@ -76,7 +76,7 @@ def run() -> dict[str, Any]:
             policy = {"use": "cascade", "local": model.handle, "to": "gpt-4"}
             policy |= {"by": "threshold", "threshold": model.threshold}
             declare_route(shop, Route(name=name, task=model.task, policy=policy, unmatched="gpt-4"))
-        time.sleep(2)
+        _until_answered(f"{gateway}/v1", ["alone", *models])
         said = {name: asyncio.run(_ask(f"{gateway}/v1", name, prompt, test)) for name in ("alone", *models)}
     shop.store.traffic.index.catch_up()
     alone = np.array([a == row["label"] for a, row in zip(said["alone"], test, strict=True)])
@@ -158,6 +158,15 @@ def _prompt(train: Rows) -> Rows:
     return [{"role": "system", "content": INSTRUCTIONS + "\n".join(lines)}]
 
 
+def _until_answered(address: str, names: list[str]) -> None:
+    """Wait until all names are there: their models have to be loaded."""
+    import openai
+
+    with openai.OpenAI(base_url=address, api_key="none") as client:
+        while not set(names) <= {model.id for model in client.models.list()}:
+            time.sleep(0.5)
+
+
 async def _ask(address: str, model: str, prompt: Rows, test: Rows) -> list[str]:
     import openai
 
@@ -169,7 +178,9 @@ async def _ask(address: str, model: str, prompt: Rows, test: Rows) -> list[str]:
                 asked: Any = [*prompt, {"role": "user", "content": text}]
                 try:
                     done = await client.chat.completions.create(model=model, messages=asked, temperature=0)
-                except openai.NotFoundError:
+                except openai.NotFoundError as error:
+                    if error.code != "not_recorded":
+                        raise
                     return ""  # GPT-4 gave no valid label on this text, so there is none to replay
                 return done.choices[0].message.content or ""
 

@@ -3,22 +3,23 @@
 Knows no server and no threads; `routing` decides when something is built anew.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sartor.core.errors import RefusedError, SartorError, unknown
-from sartor.core.predict import Floats, Prediction, Predictor, Request, Usage
+from sartor.core.errors import BusyError, RefusedError, SartorError, unknown
+from sartor.core.predict import Chunk, Floats, Prediction, Predictor, Request, Usage, one_chunk
 from sartor.core.records import Base, RouteRecord
 from sartor.core.route import Route, Upstream
 from sartor.core.task import Task
 from sartor.gateway.policy import Purse, Tools, build
 from sartor.gateway.routes import Served
 from sartor.pipeline.declared import ROUTE, UPSTREAM
-from sartor.pipeline.serve import Bound, Handles, contract_of, is_handle
+from sartor.pipeline.serve import Bound, Handles, contract_of, is_handle, variant_named
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE, RETIRED
+from sartor.registry.variants import LIVE, RETIRED, versions
 from sartor.serving.embedding import EmbeddingPredictor
 from sartor.store.ledger import Pointer
 
@@ -91,8 +92,38 @@ class View:
         return (pointer.digest, pointer.decision) if pointer else ("", "")
 
 
+class LoadingError(BusyError):
+    """A name needs a variant that is not loaded yet."""
+
+    def __init__(self, pointer: Pointer) -> None:
+        super().__init__(
+            f"'{pointer.name}' is being loaded. Ask again in a moment.", retry_after=1.0, code="model_loading"
+        )
+        self.pointer = pointer
+
+
+@dataclass(frozen=True)
+class Late:
+    """A version that is loaded by its first question, beside the answers to others."""
+
+    handles: Handles
+    pointer: Pointer
+
+    async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
+        """One prediction per request, in order."""
+        if self.handles.holds(self.pointer):
+            bound = self.handles.bind(self.pointer)
+        else:
+            bound = await asyncio.to_thread(self.handles.bind, self.pointer)
+        return await bound.predictor.predict(requests)
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer in one chunk."""
+        return one_chunk(self, request)
+
+
 class Builder:
-    """Builds names of a view."""
+    """Builds names of a view. Loads nothing: what is not loaded yet is told."""
 
     def __init__(self, shop: Workshop, handles: Handles, aids: Aids) -> None:
         self._shop = shop
@@ -103,6 +134,7 @@ class Builder:
         """What answers under a name; what stood before, where nothing that it uses has moved.
 
         Raises:
+            LoadingError: it needs a variant that is not loaded yet.
             SartorError: it can't be built as it is declared.
         """
         declared = view.pointers.get(name + ROUTE)
@@ -114,26 +146,23 @@ class Builder:
         return self._route(name, record, view)
 
     def handle(self, handle: str, view: View) -> Served | None:
-        """A version of a task, bound to its variant; None where there is no such version.
-
-        Raises:
-            SartorError: its variant can't be loaded.
-        """
+        """A version of a task; None where there is no such version."""
         pointer, task = view.pointers.get(handle), handle.partition("@")[0]
         if pointer is None or not is_handle(handle) or view.retired(task):
             return None
-        bound = self._handles.bind(pointer)
+        variant = variant_named(self._shop, pointer.digest)
+        numbered = next(v.name for v in versions(self._shop.store.ledger, task) if v.digest == pointer.digest)
         stages = {"policy": handle, "shadow": None, "canary": None}
         return Served(
             name=handle,
-            version=bound.version,
-            variant=bound.variant,
-            task=bound.task,
-            predictor=bound.predictor,
+            version=numbered,
+            variant=pointer.digest,
+            task=Task.model_validate(contract_of(self._shop, task, pointer.decision).contract),
+            predictor=Late(self._handles, pointer),
             route=declared_for(view, task).model_copy(update=stages),
-            labels=bound.labels,
+            labels=variant.labels,
             created=seconds_of(pointer.moved),
-            fields={"version": bound.version},
+            fields={"version": numbered},
         )
 
     def _route(self, name: str, record: str, view: View) -> Built:
@@ -187,7 +216,7 @@ class Builder:
             return None, ()
         task = Task.model_validate(contract_of(self._shop, route.task).contract)
         live = self._shop.store.ledger.resolve(route.task + LIVE)
-        return task, self._handles.bind(live).labels if live else task.labels
+        return task, variant_named(self._shop, live.digest).labels if live and live.digest else task.labels
 
     def _base(self, name: str, base: Base) -> Built:
         async def embed(texts: Sequence[str]) -> Floats:
@@ -223,6 +252,8 @@ class _Asked:
         pointer = self.view.pointers.get(wanted if "@" in wanted else wanted + LIVE)
         if pointer is None or not is_handle(pointer.name):
             raise unknown("target", wanted, [*self.view.upstreams, *self.view.handles()], param="policy")
+        if not self.handles.holds(pointer):
+            raise LoadingError(pointer)
         self.bound.append(self.handles.bind(pointer))
         return self.bound[-1].predictor
 

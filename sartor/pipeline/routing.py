@@ -9,6 +9,7 @@ import logging
 import math
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,7 +21,17 @@ from sartor.core.predict import Predictor
 from sartor.core.records import Base, UpstreamRecord
 from sartor.core.route import Upstream
 from sartor.gateway.routes import Served
-from sartor.pipeline.building import EMBEDDING_ENGINES, Aids, Builder, Built, OpenUpstream, View, retired, seconds_of
+from sartor.pipeline.building import (
+    EMBEDDING_ENGINES,
+    Aids,
+    Builder,
+    Built,
+    LoadingError,
+    OpenUpstream,
+    View,
+    retired,
+    seconds_of,
+)
 from sartor.pipeline.declared import UPSTREAM, all_pointers
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.upstreams import open_declared, price_for
@@ -31,6 +42,9 @@ from sartor.store.ledger import Pointer
 LOOK_SECONDS = 0.25
 AGAIN_SECONDS = 5.0
 """After which what could not be built is tried again."""
+
+Variant = tuple[str, str]
+"""Digest of a variant, and of the decision under whose contract it answers."""
 
 log = logging.getLogger("sartor.routing")
 
@@ -46,20 +60,33 @@ class RoutingTable:
         self._again = math.inf
         self._told: dict[str, str] = {}
         self._late: dict[tuple[str, str, str], Served] = {}
+        self._handles = handles
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self._loading: dict[Variant, Future[None]] = {}
+        self._failed: dict[Variant, SartorError] = {}
         self._turn = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="routing", daemon=True)
 
     def start(self) -> None:
-        """Read everything once, then go on looking."""
-        self.refresh()
+        """Read everything and load what it needs, then go on looking."""
+        self.settle()
         self._thread.start()
+
+    def settle(self) -> bool:
+        """Bring the names up with the ledger, with everything loaded that they need; whether anything was to be done."""
+        done = self.refresh()
+        while self._loading:
+            wait(list(self._loading.values()))
+            self.refresh()
+        return done
 
     def stop(self) -> None:
         """Look no more; what stands goes on answering."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
@@ -79,8 +106,14 @@ class RoutingTable:
         """
         with self._turn:
             revision = self._shop.store.ledger.revision()
-            if revision == self._view.revision and self._aids.clock() < self._again:
+            loaded = [variant for variant, done in self._loading.items() if done.done()]
+            for variant in loaded:
+                del self._loading[variant]
+            again = self._aids.clock() >= self._again
+            if revision == self._view.revision and not loaded and not again:
                 return False
+            if again and not loaded:
+                self._failed.clear()
             # Without a digest a name stands nowhere: a route or task that was taken away.
             pointers = {pointer.name: pointer for pointer in all_pointers(self._shop) if pointer.digest}
             self._view = self._read(revision, pointers)
@@ -94,9 +127,10 @@ class RoutingTable:
             try:
                 view.built[name] = self._build(name, view)
             except SartorError as error:
-                self._told[name] = error.message
-                if told.get(name) != error.message:
-                    log.warning("'%s' is not answered as declared: %s", name, error.message)
+                if not isinstance(error, LoadingError):
+                    self._told[name] = error.message
+                    if told.get(name) != error.message:
+                        log.warning("'%s' is not answered as declared: %s", name, error.message)
                 # What was taken away on purpose is refused; what only can't be built anew goes on as it was.
                 if not isinstance(error, RefusedError):
                     self._again = self._aids.clock() + AGAIN_SECONDS
@@ -106,13 +140,34 @@ class RoutingTable:
                     view.broken.setdefault(name, error)
         return view
 
+    def _load(self, pointer: Pointer) -> None:
+        """Have another thread load what stands there, unless it does so already."""
+        variant = (pointer.digest, pointer.decision)
+        if variant not in self._loading:
+            self._loading[variant] = self._loader.submit(self._loaded, variant, pointer)
+
+    def _loaded(self, variant: Variant, pointer: Pointer) -> None:
+        try:
+            self._handles.bind(pointer)
+            self._failed.pop(variant, None)
+        except SartorError as error:
+            self._failed[variant] = error
+        except Exception as error:
+            log.exception("'%s' could not be loaded", pointer.name)
+            said = f"'{pointer.name}' could not be loaded ({type(error).__name__}). The server's log says why."
+            self._failed[variant] = SartorError(said, code="model_not_loaded")
+
     def _build(self, name: str, view: View) -> Built:
         try:
             return self._builder.name(name, view, self._view.built.get(name))
+        except LoadingError as error:
+            failed = self._failed.get((error.pointer.digest, error.pointer.decision))
+            if failed is not None:
+                raise failed from error
+            self._load(error.pointer)
+            raise
         except ValidationError as error:
-            raise StoreError(
-                f"'{name}' is stored in a form that no longer fits: {error}. Declare it again.", code="spec_unreadable"
-            ) from error
+            raise _unreadable(name, error) from error
 
     def _bases(self) -> dict[str, Base]:
         found = self._shop.store.ledger.find(Base, limit=1000)
@@ -130,9 +185,11 @@ class RoutingTable:
                 continue
             record = self._shop.store.ledger.get(pointer.digest)
             assert isinstance(record, UpstreamRecord)
-            spec = Upstream.model_validate(record.spec)
             try:
+                spec = Upstream.model_validate(record.spec)
                 opened = open_declared(self._shop, spec, clock=self._aids.clock)
+            except ValidationError as error:
+                view.broken[name] = _unreadable(name, error)
             except SartorError as error:
                 view.broken[name] = error
             else:
@@ -200,6 +257,12 @@ class RoutingTable:
                 return None
             self._late[key] = bound
         return None if view.retired(handle.partition("@")[0]) else self._late[key]
+
+
+def _unreadable(name: str, error: ValidationError) -> StoreError:
+    return StoreError(
+        f"'{name}' is stored in a form that no longer fits: {error}. Declare it again.", code="spec_unreadable"
+    )
 
 
 def _open(view: View, name: str, caller: Caller) -> bool:

@@ -133,6 +133,11 @@ class Handles:
             self._bound[key] = self._bind(task, pointer.digest, Task.model_validate(contract.contract))
         return self._bound[key]
 
+    def holds(self, pointer: Pointer) -> bool:
+        """Whether binding it would load nothing."""
+        contract = contract_of(self._shop, pointer.name.partition("@")[0], pointer.decision)
+        return (pointer.digest, contract.digest) in self._bound
+
     def live(self) -> list[str]:
         """Tasks that answer now."""
         ledger = self._shop.store.ledger

@@ -1,13 +1,15 @@
 """Routes and upstreams are declared, listed, moved and taken back; running tables follow."""
 
+import asyncio
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from sartor.core.access import Caller
-from sartor.core.errors import AskError, NotFoundError, RefusedError, StoreError
-from sartor.core.predict import Usage
+from sartor.core.errors import AskError, BusyError, NotFoundError, RefusedError, StoreError
+from sartor.core.predict import Request, Usage
 from sartor.core.records import Decision, RouteRecord, UpstreamRecord
 from sartor.core.route import Route, Upstream
 from sartor.pipeline import stock
@@ -35,7 +37,7 @@ def table(shop, *, start=True, clock=time.monotonic):
     aids = Aids(background=lambda work: False, shadowed=lambda *_: None, purse=None, clock=clock)
     found = RoutingTable(shop, Handles(shop), aids)
     if start:
-        found.refresh()
+        found.settle()
     return found
 
 
@@ -131,20 +133,20 @@ def test_a_task_without_a_declared_route_can_be_staged_too(home):
 def test_the_table_follows_what_moves_and_keeps_what_does_not(home):
     routes = table(home)
     declare_route(home, Route(name="triage", task="desk", policy="gpt-4"))
-    assert routes.refresh()
+    assert routes.settle()
     assert not routes.refresh()
     before = routes.resolve("triage", ADMIN)
     assert before.version == "gpt-4"
     assert before.task.name == "desk"
     declare_route(home, Route(name="other", policy="gpt-4"))
-    routes.refresh()
+    routes.settle()
     assert routes.resolve("triage", ADMIN) is before
     stage_live(home, "triage", "desk@live", why="go")
-    routes.refresh()
+    routes.settle()
     after = routes.resolve("triage", ADMIN)
     assert (after.version, len(after.variant)) == ("desk@v1", 64)
     remove_route(home, "triage", "over")
-    routes.refresh()
+    routes.settle()
     with pytest.raises(NotFoundError, match="desk"):
         routes.resolve("triage", ADMIN)
 
@@ -212,7 +214,7 @@ def test_a_route_whose_task_was_retired_refuses_and_one_that_cannot_be_built_goe
     gone = giant(price=PRICE | {"currency": "XTS"})
     record = UpstreamRecord(name="gpt-4", spec=gone.model_dump(mode="json"))
     move(home, "route", "gpt-4", UPSTREAM, record, reasons=("a price that nobody can convert",))
-    routes.refresh()
+    routes.settle()
     assert routes.resolve("other", ADMIN) is before
     with pytest.raises(RefusedError, match="retired"):
         routes.resolve("triage", ADMIN)
@@ -228,7 +230,7 @@ def test_what_could_not_be_built_is_tried_again_after_some_seconds(home):
     rates["XTS"] = 0.5
     assert not routes.refresh()
     now[0] += AGAIN_SECONDS
-    assert routes.refresh()
+    assert routes.settle()
     assert routes.resolve("late", ADMIN).variant == "late"
     now[0] += 10 * AGAIN_SECONDS
     assert not routes.refresh()
@@ -264,3 +266,29 @@ def test_an_upstream_in_use_is_not_removed(home):
     remove_route(home, "triage", "over")
     remove_upstream(home, "gpt-4", "too dear")
     assert list_upstreams(home) == []
+
+
+def test_no_name_waits_for_the_models_of_another(home):
+    """While one variant is being loaded other names answer, and its own name says to come again."""
+    go, handles = threading.Event(), Handles(home)
+
+    class Slow:
+        def probabilities(self, work):
+            assert go.wait(20)
+            return handles.models.probabilities(work)
+
+        ask, embed = handles.models.ask, handles.models.embed
+
+    aids = Aids(background=lambda work: False, shadowed=lambda *_: None, purse=None, clock=time.monotonic)
+    routes = RoutingTable(home, Handles(home, Slow()), aids)
+    routes.refresh()
+    assert routes.resolve("gpt-4", ADMIN).variant == "gpt-4"
+    with pytest.raises(BusyError, match="being loaded"):
+        routes.resolve("desk", ADMIN)
+    go.set()
+    routes.settle()
+    assert routes.resolve("desk", ADMIN).version == "desk@v1"
+    late = routes.resolve("desk@v1", ADMIN)
+    (answer,) = asyncio.run(late.predictor.predict([Request("my card did not arrive today")]))
+    assert answer.output == "card"
+    routes.stop()
