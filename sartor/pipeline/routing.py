@@ -74,7 +74,7 @@ class RoutingTable:
         self._thread.start()
 
     def settle(self) -> bool:
-        """Bring the names up with the ledger, with everything loaded that they need; whether anything was to be done."""
+        """Bring the names up with the ledger, all that they need loaded; whether anything was to be done."""
         done = self.refresh()
         while self._loading:
             wait(list(self._loading.values()))
