@@ -262,8 +262,8 @@ def _bca(draws: Floats, value: float, jackknife: Floats, confidence: float) -> t
         return min(value, float(draws.min())), max(value, float(draws.max()))
     bias = ndtri(below)
     centred = jackknife.mean() - jackknife if len(jackknife) else np.zeros(1)
-    spread = float((centred**2).sum())
-    skew = float((centred**3).sum()) / (6.0 * spread**1.5) if spread > 0 else 0.0
+    spread = 6.0 * float((centred**2).sum()) ** 1.5  # 0 also where the figures are too small for their cubes
+    skew = float((centred**3).sum()) / spread if spread > 0 else 0.0
     tail = (1 - confidence) / 2
     corners = bias + ndtri(np.array([tail, 1 - tail]))
     levels = ndtr(bias + corners / np.maximum(1.0 - skew * corners, 1e-9))

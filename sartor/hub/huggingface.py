@@ -4,6 +4,8 @@ Only files of allowed names are asked for: never pickles or scripts.
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sartor.core.errors import UpstreamError
@@ -29,15 +31,16 @@ def download(home: HuggingFace, folder: Path, cache: Path, progress: Progress) -
     disable_progress_bars()
     progress(f"fetch {home.repo}", 0, 1)
     try:
-        found = snapshot_download(
-            home.repo,
-            revision=home.revision,
-            endpoint=home.endpoint,
-            cache_dir=cache / "hub",
-            allow_patterns=list(ALLOWED),
-            ignore_patterns=list(IGNORED),
-            token=False,
-        )
+        with _online():
+            found = snapshot_download(
+                home.repo,
+                revision=home.revision,
+                endpoint=home.endpoint,
+                cache_dir=cache / "hub",
+                allow_patterns=list(ALLOWED),
+                ignore_patterns=list(IGNORED),
+                token=False,
+            )
     except (OSError, HTTPError) as error:
         lasting = isinstance(error, RepositoryNotFoundError | RevisionNotFoundError)
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
@@ -50,3 +53,16 @@ def download(home: HuggingFace, folder: Path, cache: Path, progress: Progress) -
         ) from error
     shutil.copytree(found, folder, dirs_exist_ok=True)
     progress(f"fetch {home.repo}", 1, 1)
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """Let the library reach a hub, here alone: everywhere else this process is told to stay offline."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = False
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
