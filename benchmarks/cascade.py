@@ -1,8 +1,8 @@
 """BANKING77 through the running gateway: a small model in front of GPT-4, whose recorded answers are replayed.
 
 Two small models: one trained on the gold labels, one on nothing but GPT-4's 1,001 labels, spread over the unlabelled
-training text (on which its threshold is chosen too). Every test message is sent as an application sends it, with the giant's whole prompt, by
-the official client; what is measured stands in the answers and in the gateway's own ledger.
+training text (on which its threshold is chosen too). Every test message is sent as an application sends it, with the
+giant's whole prompt, by the official client; what is measured stands in the answers and in the gateway's own ledger.
 """
 
 import asyncio
