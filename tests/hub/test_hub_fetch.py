@@ -222,7 +222,10 @@ def test_a_token_may_be_called_like_a_setting(tmp_path: Path) -> None:
     assert "tokenizer.json" in held(bring(entry(f"folder:{source}"), tmp_path))
 
 
-def test_a_hub_gives_a_commit_without_scripts_and_then_from_the_cache(tmp_path: Path) -> None:
+def test_a_hub_gives_a_commit_without_scripts_and_then_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # as every command is set up
     source = model_folder(tmp_path / "repo", **{"evil.py": b"x", "pytorch_model.bin": b"x", "onnx/config.json": b"{}"})
     with hub_serving(source) as (address, asked):
         home = HuggingFace(REPO, COMMIT, address)
@@ -233,6 +236,9 @@ def test_a_hub_gives_a_commit_without_scripts_and_then_from_the_cache(tmp_path: 
             fetch(Entry("y", "small", "encoder", "", missing), tmp_path / "y", cache=tmp_path / "c", base_of=no_base)
     assert not failed.value.retryable
     assert not (tmp_path / "y").exists()
+    from huggingface_hub import constants
+
+    assert constants.HF_HUB_OFFLINE
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "recorded:gpt4@gpt-4"])
