@@ -74,7 +74,7 @@ def book(
     from sartor.pipeline.bookings import book as put
 
     booking = Booking(cast("What", what), task, money, minutes, hourly, start, until, note=note)
-    with workshop() as shop:
+    with workshop(deed="economics.book", target=what) as shop:
         run = put(shop, booking)
         an_hour = " an hour" if what == "machine" else ""
     whose = f" on {task}" if task else ""

@@ -131,7 +131,7 @@ def feedback(
     """Take in outcomes: rows of metric, value, and exchange_id or business_key. All of them, or none."""
     from sartor.pipeline.traffic import import_feedback
 
-    with workshop() as shop:
+    with workshop(deed="traffic.feedback", target=str(file)) as shop:
         done = import_feedback(shop, tenant, file)
     says = f"{done.rows:,} rows: {done.new:,} new, {done.joined:,} of known exchanges; others join when theirs arrive"
     emit(asdict(done), lambda: say(says))
