@@ -119,11 +119,6 @@ class TrafficIndex(Queries):
                 connection.execute(tables.progress.delete().where(tables.progress.c.file == name))
         return total
 
-    def sealed_gone(self, tenant: str, subject: str, at: float) -> None:
-        """Note that a subject's key was destroyed."""
-        with self.database.write() as connection:
-            tables.insert(connection, tables.erased, [(tenant, subject, at)])
-
 
 def _stands(connection: Connection, name: str) -> tuple[int, int]:
     row = connection.execute(select(tables.progress).where(tables.progress.c.file == name)).first()
