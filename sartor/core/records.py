@@ -184,7 +184,10 @@ class Report(Record):
     volatile: ClassVar[frozenset[str]] = frozenset({"created", "measured"})
     index: ClassVar[tuple[str, ...]] = ("subject", "task", "data", "rows", "purpose")
 
-    purpose: Literal["inspection", "hub", "comparison", "guarantee", "canary", "shadow", "forecast"] = "inspection"
+    purpose: Literal[
+        "inspection", "hub", "comparison", "guarantee", "canary", "shadow", "forecast",
+        "suite", "strategy", "judge", "drift", "labels", "recall", "campaign",
+    ] = "inspection"  # fmt: skip
     subject: str
     """Digest of the variant or base, or the name of an incumbent."""
     title: str = ""
@@ -237,8 +240,11 @@ class Decision(Record):
     )
     index: ClassVar[tuple[str, ...]] = ("task", "candidate", "verdict", "verb", "rows")
 
-    verb: Literal["release", "rollback", "retire", "restore", "route", "shadow", "canary"] = "release"
-    """`route` declares what a route does; `shadow` and `canary` move a variant on its way to live."""
+    verb: Literal["release", "rollback", "retire", "restore", "route", "shadow", "canary", "approval", "recall"] = (
+        "release"
+    )
+    """`route` declares what a route does; `shadow` and `canary` move a variant on its way to live; an `approval` is
+    one person's word on a decision that waits for it; `recall` takes back what descends from something."""
     task: str
     """The task, or the route, that it is about."""
     contract: str

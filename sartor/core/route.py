@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sartor.core.task import NAME, Section
+from sartor.core.section import Section
+from sartor.core.task import NAME
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 

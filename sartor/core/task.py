@@ -5,31 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from sartor.core.section import Pick, Section
 from sartor.core.value import Value
+from sartor.core.wheel import DriftWatch, JudgePick, Labelling, Learn, Relabel, Wheel
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,127}$")
-
-
-class Section(BaseModel):
-    """A part of the task file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Pick(BaseModel):
-    """A plug-in by name (`use`) with its settings beside it; the plug-in's own Params check them."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    use: str
-    """Name of the plug-in."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """All keys but `use`."""
-        return dict(self.model_extra or {})
 
 
 class SourcePick(Pick):
@@ -212,6 +194,18 @@ class Task(Section):
     """What a release must show."""
     feedback: dict[str, FeedbackMetric] = Field(default_factory=dict)
     """Metrics that feedback may name, beside `correct` (boolean), `demonstration` (the right label) and `comment`."""
+    relabel: tuple[Relabel, ...] = ()
+    """Edits of the labels, in the order in which they were made; data and suites follow them."""
+    learn: Learn = Learn()
+    """How what came back becomes the next variant."""
+    labelling: Labelling = Labelling()
+    """How people's minutes are used."""
+    judges: tuple[JudgePick, ...] = ()
+    """Who else may say whether an answer was right, once measured on people's answers."""
+    drift: DriftWatch = DriftWatch()
+    """What is watched, and how often it may cry wolf."""
+    wheel: Wheel = Wheel()
+    """When the wheel turns by itself, and what it may do then."""
     fallback: str | None = None
     """Answer that goes out where the value function says escalate and nobody can be asked."""
     seed: int = 0

@@ -1,9 +1,9 @@
 """What a recipe is given and what it hands back. Recipes know nothing of stores, tasks or servers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,22 @@ class Part:
     """(validation rows, labels) its calibrated probabilities."""
 
 
+class Checkpoints(Protocol):
+    """Where a long training keeps how far it is, so that a killed one goes on from there."""
+
+    def save(self, at: int, tensors: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        """Keep the state after `at` steps, whole or not at all; earlier ones may go.
+
+        Raises:
+            OSError: the disk is full; nothing half-written counts.
+        """
+        ...
+
+    def load(self) -> "tuple[int, dict[str, npt.NDArray[Any]], dict[str, Any]] | None":
+        """The newest whole state: steps done, tensors, facts; None where there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that a recipe may use, and the folder that it fills."""
@@ -49,6 +65,11 @@ class Job:
     """Folder of the base model's files."""
     embed: Embed | None = None
     parts: tuple[Part, ...] = ()
+    start: Path | None = None
+    """Folder of the files of an earlier variant of the same recipe and base, to go on from; None: from the base."""
+    start_labels: tuple[str, ...] = ()
+    """Labels of that variant, by the place of its outputs."""
+    checkpoints: Checkpoints | None = None
     seed: int = 0
     threads: int = 1
     progress: Progress = silent
