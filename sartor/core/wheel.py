@@ -91,6 +91,8 @@ class Notify(Section):
     """URL that is sent a signed JSON document."""
     secret: str = ""
     """Environment variable that holds the webhook's signing secret."""
+    allow_private: bool = False
+    """Whether the webhook may be on the server's own network."""
     mail: str = ""
     """Address that is sent a mail."""
     on: tuple[Literal["decision", "approval", "drift", "failed", "labels"], ...] = (

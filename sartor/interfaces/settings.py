@@ -24,6 +24,7 @@ VARIABLES = {
     "SARTOR_HOURLY_PRICE": "money per hour of one CPU core, in the task's currency (default: 0.04)",
     "SARTOR_CURRENCY": "currency of the gateway's books (default: EUR)",
     "SARTOR_RATES": "what one of another currency is in that one, e.g. USD=0.92,GBP=1.17 (default: none)",
+    "SARTOR_SMTP_URL": "mail server for news, e.g. smtp://user:password@host:587?from=me@example.org (default: none)",
     "SARTOR_WHO": "who is recorded as having decided (default: the user's name)",
 }
 """Every variable that Sartor reads."""
