@@ -28,7 +28,10 @@ class JobRequest:
     not_before: float = 0.0
     """Seconds since 1970."""
     most_attempts: int = 3
+    """Times that it may fail for reasons that may pass, or take its worker down, before it is `dead`."""
     who: str = ""
+    waits_for: str = ""
+    """Id of the campaign or job that it is a part of."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ class Job:
     result: Mapping[str, Any] = field(default_factory=dict)
     waits_for: str = ""
     """Id of the campaign or job that it is a part of."""
+    failures: int = 0
+    """Attempts that failed or were lost with their worker, since it was asked for or last retried."""
+    contract: str = ""
+    """Version of the contract between jobs and workers under which it was stored."""
 
     @property
     def has_ended(self) -> bool:
@@ -124,4 +131,16 @@ class Stopped(BaseException):
 
     def __init__(self, why: Literal["cancel", "pause", "lost"]) -> None:
         super().__init__(why)
+        self.why = why
+
+
+class Later(BaseException):
+    """Raised by a handler that waits for other jobs: its place is free meanwhile, and it is begun again later.
+
+    It counts as no failure. Finished steps are not repeated.
+    """
+
+    def __init__(self, seconds: float, why: str) -> None:
+        super().__init__(why)
+        self.seconds = seconds
         self.why = why

@@ -148,12 +148,15 @@ job = Table(
     Column("queue", _text, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("once", _text),
+    Column("word", _text, nullable=False),
     Column("not_before", Double, nullable=False),
     Column("most_attempts", Integer, nullable=False),
     Column("who", Text, nullable=False),
     Column("state", _text, nullable=False),
     Column("asked", _text, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("contract", _text, nullable=False),
     Column("worker", _text, nullable=False),
     Column("step", Text, nullable=False),
     Column("done", BigInteger, nullable=False),
@@ -171,7 +174,7 @@ job = Table(
     Index("job_part", "waits_for", "seq"),
     Index("job_once", "once", unique=True),
 )
-"""Jobs; `once` is NULL as soon as a job has ended, so that its word is free again."""
+"""Jobs; `once` holds `word` until the job has ended and is NULL then, so that the word is free again."""
 
 job_event = Table(
     "job_event",
