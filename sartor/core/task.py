@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from sartor.core.relabel import added, gone
 from sartor.core.section import Pick, Section
 from sartor.core.value import Value
 from sartor.core.wheel import DriftWatch, JudgePick, Labelling, Learn, Relabel, Wheel
@@ -220,6 +221,13 @@ class Task(Section):
 
     @model_validator(mode="after")
     def _names_meet(self) -> "Task":
+        if self.labels:
+            if still := sorted(set(self.labels) & gone(self.relabel)):
+                raise ValueError(
+                    f"'labels' has {still[0]!r}, which an edit under 'relabel' took away: list today's labels"
+                )
+            if missing := sorted(added(self.relabel) - set(self.labels)):
+                raise ValueError(f"'labels' lacks {missing[0]!r}, which an edit under 'relabel' brought: list it")
         titles = [c.title for c in self.candidates]
         doubles = sorted({t for t in titles if titles.count(t) > 1})
         if doubles:

@@ -21,6 +21,7 @@ from sartor.data.curator import Bench, Curated, Taken
 from sartor.data.describe import make_datasheet
 from sartor.data.leaks import find_leaks, refuse, suspicions, taken_for
 from sartor.data.reading import Reading, read_sources
+from sartor.data.relabel import relabelled
 from sartor.data.snapshot import as_dict, write_json, write_snapshot
 from sartor.data.split import split_rows
 
@@ -80,8 +81,15 @@ def build_dataset(
     chosen = [_curator(pick.use, pick.settings) for pick in task.data.curate]  # wrong settings fail before any reading
     reading = reading or read_sources(task, base_dir, progress)
     usable, unusable = _usable(reading.rows)
+    edited = relabelled(usable, task.relabel)
+    usable, unusable = edited.kept, [*unusable, *edited.taken]
     bench = Workbench(usable, split_rows(usable, reading.given, task.data.split, task.seed))
     bench.take("reading", unusable)
+    if edited.notes["changed"]:
+        reasons = Counter(t.reason for t in edited.taken)
+        bench.steps.append(
+            {"use": "relabel", "settings": {}, "taken": dict(reasons), "put_back": [], "notes": edited.notes}
+        )
     _curate(task, bench, chosen, progress)
     _stop_leaks(task, bench)
     if not bench.rows:

@@ -26,7 +26,7 @@ def curate_step(task: Task, reading: Reading) -> Step:
     """The memo's view: the rows themselves, and everything in the task that bears on curating them."""
     rows = digest([_row_digest(asdict(row)) for row in reading.rows])
     contract = task.body()
-    params = {part: contract[part] for part in ("data", "input", "labels")}
+    params = {part: contract[part] for part in ("data", "input", "labels", "relabel")}
     modules = ("sartor.data.curate", *(CURATORS.take(pick.use).module for pick in task.data.curate))
     return Step("curate", task.name, "data", modules, {"rows": rows}, params, task.seed)
 

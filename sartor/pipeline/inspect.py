@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sartor.core.errors import AskError
 from sartor.core.licence import Licence
 from sartor.core.predict import Predictor, Usage
 from sartor.core.records import Dataset, Record, Report, Variant
+from sartor.core.relabel import transfer
 from sartor.core.rows import Snapshot
 from sartor.core.task import Incumbent, Task
 from sartor.economics.prices import estimate_tokens, price_of
 from sartor.evaluation.answers import Answers, collect
+from sartor.evaluation.carry import carry
 from sartor.evaluation.inspect import inspect
 from sartor.evaluation.measure import METRICS
 from sartor.evaluation.terms import Terms
@@ -76,7 +80,8 @@ def incumbent_subject(place: Hall, split: str, *, besides: str = "") -> Subject:
     live = _live(place) if wanted.kind == "live" else None
     if live is not None and live.digest != besides:
         subject = variant_subject(place, live, split)
-        return Subject(f"live: {live.title}", subject.name, subject.answers, subject.measured)
+        answers = _in_todays_labels(place, live, subject.answers, split)
+        return Subject(f"live: {live.title}", subject.name, answers, subject.measured)
     name, predictor = _standing_in(place, wanted)
     rows = place.snapshot.splits[split]
     predictions = asyncio.run(predictor.predict(requests_of(rows)))
@@ -85,13 +90,21 @@ def incumbent_subject(place: Hall, split: str, *, besides: str = "") -> Subject:
 
 
 def _live(place: Hall) -> Variant | None:
-    """The live variant, unless it can't answer these labels."""
+    """The live variant."""
     pointer = place.shop.store.ledger.resolve(f"{place.task.name}@live")
     if pointer is None:
         return None
     variant = place.shop.store.ledger.get(pointer.digest)
     assert isinstance(variant, Variant)
-    return variant if variant.labels == place.snapshot.labels else None
+    return variant
+
+
+def _in_todays_labels(place: Hall, variant: Variant, answers: Answers, split: str) -> Answers:
+    """A variant that was made for other labels is held to what became of them."""
+    if variant.labels == place.snapshot.labels:
+        return answers
+    moves = transfer(variant.labels, place.snapshot.labels, place.task.relabel)
+    return carry(answers, np.array(place.snapshot.targets(split), dtype=np.int32), moves)
 
 
 def _standing_in(place: Hall, wanted: Incumbent) -> tuple[str, Predictor]:
