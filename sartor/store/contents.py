@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select
 
-from sartor.store.schema import access_key, allowance, audit, edge, move, pointer, record, tenant
+from sartor.store.schema import access_key, allowance, audit, edge, move, pointer, record, tenant, upload
+from sartor.store.uploads import kept_contents
 
 PAGE = 1000
 ROOTS = frozenset({"Variant", "Decision", "Report"})
@@ -52,6 +53,7 @@ TABLES: Mapping[str, Table] = {
     "keys": access_key,
     "allowances": allowance,
     "audit": audit,
+    "uploads": upload,
 }
 """What is kept beside the records, by the name that it has in a backup."""
 
@@ -70,12 +72,13 @@ class Counting:
 
     records: frozenset[str]
     files: Mapping[str, str]
-    """Digest of a file -> digest of a record that counts and names it."""
+    """Digest of a file -> digest of a record that counts and names it, or id of an upload."""
 
 
 def counting(connection: Connection) -> Counting:
     """The records that count: every variant, decision and report, whatever a pointer stands at or ever stood at, and
-    everything that these came from. Any other record is a fact too, but its files may be swept.
+    everything that these came from. Any other record is a fact too, but its files may be swept. What was uploaded stays
+    until it is deleted or expires.
     """
     named: dict[str, list[str]] = {}
     waiting: list[str] = []
@@ -95,4 +98,5 @@ def counting(connection: Connection) -> Counting:
         if digest not in counts:
             counts.add(digest)
             waiting.extend(above.get(digest, ()))
-    return Counting(frozenset(counts), {file: digest for digest in sorted(counts) for file in named.get(digest, ())})
+    files = {file: digest for digest in sorted(counts) for file in named.get(digest, ())}
+    return Counting(frozenset(counts), kept_contents(connection) | files)

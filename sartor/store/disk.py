@@ -12,13 +12,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from sartor.core.errors import DISK_FULL, NotFoundError, StoreError, disk_full
 
 CHUNK = 1 << 20
 Seen = tuple[int, int, int, int]
 """Device, inode, time of change and size: what a file was when its bytes were last hashed."""
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many of the bytes that come next; none at the end."""
+        ...
 
 
 class Disk:
@@ -37,7 +45,7 @@ class Disk:
         """Whether there is such a file; says nothing about its bytes."""
         return self.place(digest).is_file()
 
-    def put(self, source: BinaryIO) -> str:
+    def put(self, source: Readable) -> str:
         """Keep what a stream holds, durably; returns its sha256.
 
         Raises:

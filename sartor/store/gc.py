@@ -15,6 +15,7 @@ from sartor.core.errors import AskError
 from sartor.store.contents import counting
 from sartor.store.disk import writing
 from sartor.store.opening import Store
+from sartor.store.uploads import Uploads
 from sartor.store.vault import Stored
 
 DAY = 86_400.0
@@ -48,6 +49,8 @@ def collect(store: Store, *, dry_run: bool = True, grace: float = DAY) -> Swept:
     shortest = SHORTEST_IN_BUCKET if store.vault.bucket else 0.0
     if grace < shortest:
         raise AskError(f"The grace must be at least {shortest:.0f} s for a vault in a bucket.", param="grace")
+    if not dry_run:
+        Uploads(store.ledger.database).sweep()
     before = time.time() - grace
     stored = list(store.vault.stored())  # before the ledger is read: what comes later is not looked at
     with store.ledger.database.snapshot() as connection:

@@ -16,6 +16,7 @@ from sartor.store.engine import open_sqlite, open_url
 from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up
 from sartor.store.traffic.keeping import Traffic
+from sartor.store.uploads import Uploads
 from sartor.store.vault import Vault, open_vault
 
 LEDGER = "ledger.db"
@@ -39,6 +40,11 @@ class Store:
     def traffic(self) -> Traffic:
         """Exchanges and feedback; nothing of it is made before it is used."""
         return Traffic(self.root, self.laid.parent, self.ledger.database)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Files that people sent."""
+        return Uploads(self.ledger.database)
 
     def folder(self, artifact: Artifact) -> Path:
         """A folder with exactly the artifact's files under their own names, each verified; made once, then reused.

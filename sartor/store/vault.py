@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote
 
 from sartor.core.errors import AskError, StoreError
 from sartor.store.bucket import Bucket
-from sartor.store.disk import Disk, damaged, writing
+from sartor.store.disk import Disk, Readable, damaged, writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ class Vault:
         with path.open("rb") as source:
             return self._put(source)
 
-    def _put(self, source: BinaryIO) -> str:
+    def put_stream(self, source: Readable) -> str:
+        """Keep what is left of an open file, durably; returns the sha256 of its bytes."""
+        return self._put(source)
+
+    def _put(self, source: Readable) -> str:
         self._may_change()
         digest = self.disk.put(source)
         if self.bucket:
