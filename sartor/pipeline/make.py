@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,18 +12,20 @@ from sartor.core.errors import AskError
 from sartor.core.licence import Licence
 from sartor.core.predict import Floats
 from sartor.core.records import Artifact, Base, Dataset, Record, Run, Variant
-from sartor.core.rows import Snapshot
+from sartor.core.rows import Row, Snapshot
 from sartor.core.shelf import Params, Plugin, Shelf
 from sartor.core.task import Candidate, Task
 from sartor.core.value import cost_matrix, example_weights
 from sartor.pipeline.bases import base_named, embedder
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, once
+from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Mixer, open_engine
 from sartor.training.calibration import fit
 from sartor.training.job import Draft, Embed, Job, Part
+from sartor.training.strategy import Plan, Skipped
 
 RECIPES = Shelf("sartor.training.recipes")
 ROLES = ("first", "second")
@@ -42,6 +44,8 @@ class Order:
     parts: Mapping[str, Variant]
     """Role -> variant, for recipes that mix others."""
     seed: int
+    start: Variant | None = None
+    """An earlier variant of the same recipe and base to go on from; it is a parent of what is made."""
 
     @property
     def recipe(self) -> Plugin:
@@ -57,14 +61,19 @@ class Order:
     def step(self) -> Step:
         """The memo's view. The value function is part of it only where it weighs examples."""
         inputs = {"data": self.dataset.digest} | ({"base": self.base.digest} if self.base else {})
+        inputs |= {"start": self.start.digest} if self.start else {}
         params = {"params": self.params.model_dump(mode="json"), "title": self.candidate.title}
         if self.candidate.value_weights:
             params["value"] = self.task.value.model_dump(mode="json")
+        modules = (self.recipe.module, "sartor.training.calibration")
+        if self.onward is not None:
+            inputs["start"], params["onward"] = self.onward.digest, self.onward.settings
+            modules = (*modules, self.onward.module, "sartor.pipeline.onward")
         return Step(
             "make",
             self.task.name,
             f"training.recipes/{self.candidate.recipe}",
-            (self.recipe.module, "sartor.training.calibration"),
+            modules,
             inputs | {role: part.digest for role, part in self.parts.items()},
             params,
             self.seed,
@@ -74,7 +83,7 @@ class Order:
 def order(
     shop: Workshop, task: Task, candidate: Candidate, dataset: Dataset, snapshot: Snapshot, made: Mapping[str, Variant]
 ) -> Order:
-    """What making this candidate takes; `made` has the variants so far by title."""
+    """What making this candidate from scratch takes; `made` has the variants so far by title."""
     base = base_named(shop, candidate.base) if candidate.base else None
     if len(candidate.of) > len(ROLES):
         raise AskError(f"Candidate '{candidate.title}' mixes {len(candidate.of)} others; at most {len(ROLES)} can be.")
@@ -86,18 +95,60 @@ def make(shop: Workshop, cache: EmbeddingCache, what: Order) -> Variant:
     """The variant of an order: found if it was made before, else made, calibrated and recorded."""
 
     def work(folder: Path) -> dict[str, Record]:
-        job = _job(shop, cache, what, folder)
-        draft = what.recipe(job, what.params)
-        _calibrate(shop, what, job, draft)
-        return {"variant": _variant(shop, what, draft, shop.store.vault.put_folder(folder))}
+        filled = fill(shop, cache, what, folder)
+        return {"variant": _variant(shop, what, filled, shop.store.vault.put_folder(folder))}
 
     variant = once(shop, what.step, work)["variant"]
     assert isinstance(variant, Variant)
     return variant
 
 
-def _variant(shop: Workshop, what: Order, draft: Draft, files: dict[str, str]) -> Variant:
+@dataclass(frozen=True)
+class Filled:
+    """What stands in a variant's folder, its calibration included."""
+
+    draft: Draft
+    descends: bool
+    """Something of the live variant is in it."""
+
+
+def fill(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Filled:
+    """Write the files of an order into a folder, recorded nowhere.
+
+    Raises:
+        AskError: the strategy makes no sense for this recipe.
+    """
+    job = _job(shop, cache, what, folder)
+    if what.onward is None:
+        draft, descends = what.recipe(job, what.params), False
+    else:
+        plan = planned(what.onward, job, what.snapshot.splits["train"])
+        if isinstance(plan, Skipped):
+            raise AskError(
+                f"Strategy '{what.onward.strategy.use}' makes no sense for '{what.candidate.title}': {plan.why}.",
+                param="learn.strategies",
+                code="strategy_does_not_fit",
+            )
+        draft = carry_out(plan, what.onward, job, what.recipe, what.params, what.recipe.read)
+        draft, descends = replace(draft, facts={**draft.facts, **told(plan, what.onward)}), plan.descends
+    _calibrate(shop, what, job, draft)
+    return Filled(draft, descends)
+
+
+def plan_of(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Plan | Skipped:
+    """What the order's strategy would do, without doing it."""
+    assert what.onward is not None
+    return planned(what.onward, _job(shop, cache, what, folder), what.snapshot.splits["train"])
+
+
+def _variant(shop: Workshop, what: Order, filled: Filled, files: dict[str, str]) -> Variant:
+    draft = filled.draft
     parents: dict[str, Artifact] = {"data": what.dataset, **what.parts} | ({"base": what.base} if what.base else {})
+    if filled.descends and what.onward is not None:
+        start = shop.store.ledger.get(what.onward.digest)
+        assert isinstance(start, Variant)
+        parents["start"] = start
+    parents |= {"start": what.start} if what.start else {}
     return Variant(
         name=f"{what.task.name}/{what.candidate.title}",
         files=files,
@@ -125,6 +176,7 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
     weights = None
     if what.candidate.value_weights:
         weights = example_weights(targets, cost_matrix(what.task.value, snapshot.labels, snapshot.hierarchy))
+    weights = _by_surety(train, weights)
     return Job(
         labels=snapshot.labels,
         train_texts=snapshot.texts("train"),
@@ -138,10 +190,24 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         base=shop.store.folder(what.base) if what.base else None,
         embed=_embed(shop, cache, what.base) if what.base else None,
         parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
+        start=shop.store.folder(what.start) if what.start else None,
+        start_labels=what.start.labels if what.start else (),
         seed=what.seed,
         threads=shop.threads,
         progress=shop.progress,
     )
+
+
+def _by_surety(rows: Sequence[Row], weights: Floats | None) -> Floats | None:
+    """Harvested rows weigh as much as whoever gave their label is sure."""
+    sure = np.array(
+        [float(row.extra["sure"]) if "said_by" in row.extra and "sure" in row.extra else 1.0 for row in rows]
+    )
+    if (sure == 1).all():
+        return weights
+    weighed = sure if weights is None else sure * weights
+    scaled: Floats = weighed / weighed.mean()
+    return scaled
 
 
 def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:

@@ -112,6 +112,15 @@ def adapted(encoder: Encoder, rank: int, alpha: int) -> Encoder:
     raise ValueError(f"found no query and value layers to adapt; the model's layers are called {', '.join(kinds)}")
 
 
+def adapted_as(encoder: Encoder, folder: Path) -> Encoder:
+    """The encoder with the adapter that a PEFT folder holds, to train on."""
+    from peft import PeftModel
+
+    with _peft_warnings():
+        model = PeftModel.from_pretrained(encoder.model, folder, is_trainable=True, local_files_only=True)
+    return Encoder(model, encoder.tokenizer, encoder.pad, encoder.home)
+
+
 def save_adapter(encoder: Encoder, folder: Path) -> None:
     """Write the PEFT folder of an adapted encoder: weights and configuration, with no path of this machine."""
     with _peft_warnings():

@@ -8,6 +8,7 @@ Bertinetto et al. 2020, "Making better mistakes"). Knows no files.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sartor.training.encoder import Encoder, Tokens, has_bfloat16, precision
 from sartor.training.folds import sample
 from sartor.training.heads import Head, Singles, centroids, fit_head
 from sartor.training.job import Ints, Job
+from sartor.training.warm import carried
 
 CHUNK = 32
 """Batches that are sorted by length together: shuffled enough to learn, alike enough to waste no padding."""
@@ -32,6 +34,7 @@ class Plan:
     """How to train."""
 
     epochs: int
+    """0: the encoder stays as it is, and the head alone is fitted on all rows."""
     rows: int
     """Most training rows of an epoch; each epoch draws its own."""
     rate: float
@@ -46,6 +49,8 @@ class Plan:
     """Temperature of the contrastive loss."""
     levels_weight: float = 0.0
     """Weight of the loss of each level of the label hierarchy."""
+    recipe: str = "tune"
+    """Whose earlier variants can be gone on from."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def train(encoder: Encoder, job: Job, plan: Plan) -> Trained:
     tokens, targets = encoder.tokens(job.train_texts), torch.as_tensor(np.asarray(job.train_targets))
     weights = None if job.train_weights is None else torch.as_tensor(job.train_weights, dtype=torch.float32)
     losses = _Losses(plan, _ancestors(job.labels, job.hierarchy))
-    head = _first_head(encoder, job, tokens)
+    head = _layer(_first_head(encoder, job, plan, tokens))
     draw = np.random.default_rng(job.seed)
     epochs = [_batches(tokens, plan, draw) for _ in range(plan.epochs)]
     steps = sum(len(batches) for batches in epochs)
@@ -84,6 +89,8 @@ def train(encoder: Encoder, job: Job, plan: Plan) -> Trained:
             schedule.step()
             done += 1
             job.progress("training the encoder", done, steps)
+        best.look()
+    if not epochs:
         best.look()
     seen = sum(len(rows) for batches in epochs for rows in batches)
     seconds = time.process_time() - began
@@ -181,15 +188,25 @@ def _batches(tokens: Sequence[Tokens], plan: Plan, draw: np.random.Generator) ->
     return [batches[place] for place in draw.permutation(len(batches))]
 
 
-def _first_head(encoder: Encoder, job: Job, tokens: Sequence[Tokens]) -> torch.nn.Linear:
-    """The head of the frozen encoder: training then begins where the cheaper recipe ends."""
-    rows = sample(np.asarray(job.train_targets), LOOKED_AT, job.seed)
-    if job.embed is not None:
-        embedded = job.embed(job.train_texts)[rows]
-    else:
-        embedded = encoder.embed([tokens[row] for row in rows])
-    found = fit_head(embedded, np.asarray(job.train_targets)[rows], len(job.labels), c=10.0)
-    head = torch.nn.Linear(found.weight.shape[1], len(job.labels))
+def _first_head(encoder: Encoder, job: Job, plan: Plan, tokens: Sequence[Tokens]) -> Head:
+    """The head of the frozen encoder, where the cheaper recipe ends; or the earlier one, where that training ended."""
+    targets = np.asarray(job.train_targets)
+    rows = sample(targets, LOOKED_AT if plan.epochs else plan.rows, job.seed)
+
+    def embedded() -> Singles:
+        if job.embed is not None and job.start is None:
+            return job.embed(job.train_texts)[rows]
+        return encoder.embed([tokens[row] for row in rows])
+
+    seen = lru_cache(embedded)
+    before = None if job.start is None else carried(job, plan.recipe, lambda: (seen(), targets[rows]))
+    if before is not None and plan.epochs:
+        return before
+    return fit_head(seen(), targets[rows], len(job.labels), c=10.0, start=before)
+
+
+def _layer(found: Head) -> torch.nn.Linear:
+    head = torch.nn.Linear(found.weight.shape[1], len(found.weight))
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(found.weight))
         head.bias.copy_(torch.from_numpy(found.bias))

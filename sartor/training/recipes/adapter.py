@@ -3,16 +3,19 @@
 Hu et al. 2021, "LoRA: low-rank adaptation of large language models". The loop is shared with `tune`.
 """
 
+import json
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from sartor.core.shelf import Params as Base
 from sartor.core.shelf import plugin
-from sartor.training.encoder import adapted, load, repeatable, save_adapter
+from sartor.training.encoder import adapted, adapted_as, load, repeatable, save_adapter
 from sartor.training.heads import write_head
 from sartor.training.job import Draft, Job
 from sartor.training.loop import Plan, train
+from sartor.training.warm import fits, misfit
 
 SIZES = {"small": (1, 10_000, 8), "medium": (3, 20_000, 8), "large": (6, 200_000, 32)}
 """Epochs, most rows of an epoch, rank."""
@@ -26,8 +29,8 @@ class Params(Base):
 
     size: Literal["small", "medium", "large"] = "medium"
     """Epochs, most rows of an epoch and rank: 1 of 10,000 at 8; 3 of 20,000 at 8; 6 of 200,000 at 32."""
-    epochs: int | None = Field(default=None, ge=1)
-    """Instead of the epochs of `size`."""
+    epochs: int | None = Field(default=None, ge=0)
+    """Instead of the epochs of `size`; 0 leaves the adapter as it is and fits the head alone."""
     rank: int | None = Field(default=None, ge=1)
     """Instead of the rank of `size`."""
     rate: float = Field(default=2e-3, gt=0)
@@ -50,14 +53,27 @@ def adapter(job: Job, params: Params) -> Draft:
     base = job.needs_base("adapter")
     epochs, rows, rank = SIZES[params.size]
     rank = params.rank or rank
+    start = _start(job, rank)
     plan = Plan(
-        epochs=params.epochs or epochs,
+        epochs=epochs if params.epochs is None else params.epochs,
         rows=rows,
+        recipe="adapter",
         **params.model_dump(include={"rate", "head_rate", "batch", "smoothing", "contrast", "levels_weight"}),
     )
     with repeatable(job.seed, job.threads):
-        encoder = adapted(load(base), rank, alpha=2 * rank)
+        encoder = adapted(load(base), rank, alpha=2 * rank) if start is None else adapted_as(load(base), start)
         made = train(encoder, job, plan)
     save_adapter(encoder, job.folder / "adapter")
     write_head(job.folder, made.head, made.centroids)
     return Draft(engine="encoder", facts={"rank": rank, **made.facts}, measured=made.measured)
+
+
+def _start(job: Job, rank: int) -> Path | None:
+    """The earlier adapter to go on from, if there is one; its rank is part of its shape."""
+    start = fits(job, "adapter")
+    if start is None:
+        return None
+    found = json.loads((start / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    if found != rank:
+        raise misfit("adapter", f"its adapter is of rank {found} where rank {rank} is asked for")
+    return start / "adapter"

@@ -15,6 +15,7 @@ from sartor.core.shelf import Params as Base
 from sartor.core.shelf import plugin
 from sartor.training import calibration
 from sartor.training.job import Draft, Ints, Job
+from sartor.training.warm import anew
 
 ROLES = ("first", "second")
 STEPS = {"small": 5, "medium": 20, "large": 100}
@@ -42,6 +43,7 @@ def blend(job: Job, params: Params) -> Draft:
     Raises:
         AskError: the candidate names not exactly two parts, or there are no validation rows to choose on.
     """
+    anew(job, "blend")
     if len(job.parts) != len(ROLES):
         raise AskError(
             f"A blend mixes two candidates and {len(job.parts)} are named: say 'of: [first, second]'.",

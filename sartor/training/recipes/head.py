@@ -1,7 +1,8 @@
 """Logistic regression on the embeddings of a frozen base, static or encoder.
 
 The base is read, never changed, and its embeddings are cached by whoever calls: a second head costs seconds. C is
-chosen on the validation rows, each fit beginning where the last one ended. Knows nothing of words or hierarchies.
+chosen on the validation rows, each fit beginning where the last one ended, the first where an earlier variant did:
+the loss is convex, so that this saves steps and changes little. Knows nothing of words or hierarchies.
 """
 
 import json
@@ -18,6 +19,7 @@ from sartor.core.shelf import plugin
 from sartor.training.calibration import loss
 from sartor.training.heads import Head, Singles, centroids, fit_head, write_head
 from sartor.training.job import Draft, Job
+from sartor.training.warm import carried, fits
 
 PATHS = {"small": (30.0,), "medium": (3.0, 10.0, 30.0, 100.0), "large": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)}
 """Values of C tried at each size, smallest first."""
@@ -45,23 +47,26 @@ def head(job: Job, params: Params) -> Draft:
     base = job.needs_base("head")
     if job.embed is None:
         raise AskError("Recipe 'head' needs the embeddings of its base, and nobody computes them.")
+    start = fits(job, "head")
     job.progress("embedding", 0, 2)
     train = job.embed(job.train_texts)
     job.progress("embedding", 1, 2)
     validation = job.embed(job.validation_texts)
     job.progress("embedding", 2, 2)
-    best, c, tried = _choose(job, params, train, validation)
+    before = None if start is None else carried(job, "head", lambda: (train, np.asarray(job.train_targets)))
+    best, c, tried = _choose(job, params, train, validation, before)
     write_head(job.folder, best, centroids(train, job.train_targets, len(job.labels)))
     return Draft(engine=_engine(base), facts={"c": c, "validation_loss": tried, "width": int(train.shape[1])})
 
 
-def _choose(job: Job, params: Params, train: Singles, validation: Singles) -> tuple[Head, float, dict[str, float]]:
+def _choose(
+    job: Job, params: Params, train: Singles, validation: Singles, last: Head | None
+) -> tuple[Head, float, dict[str, float]]:
     """The head of least validation log loss over the path of C; with no validation rows the middle of the path."""
     known = np.asarray(job.validation_targets) >= 0
     path = sorted(params.c or PATHS[params.size])
     fitted: dict[float, Head] = {}
     scores: dict[float, float] = {}
-    last: Head | None = None
     for done, c in enumerate(path):
         job.progress("fitting the head", done, len(path))
         last = fit_head(

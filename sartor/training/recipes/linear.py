@@ -18,6 +18,7 @@ from sartor.core.shelf import plugin
 from sartor.training.folds import folds, sample
 from sartor.training.heads import Singles
 from sartor.training.job import Draft, Ints, Job
+from sartor.training.warm import anew
 
 Loss = Literal["hinge", "logistic"]
 
@@ -56,6 +57,7 @@ def linear(job: Job, params: Params) -> Draft:
     """Fit the floor and write `vectorizer.json` and `linear.safetensors`."""
     from safetensors.numpy import save_file
 
+    anew(job, "linear")
     targets = np.asarray(job.train_targets)
     most = int(MEGABYTES[params.size] * 2**20 / (2 * max(len(job.labels), 1)))
     parts = _vectorizers(params, most)

@@ -14,6 +14,7 @@ from sartor.training.encoder import load, repeatable
 from sartor.training.heads import write_head
 from sartor.training.job import Draft, Job
 from sartor.training.loop import Plan, train
+from sartor.training.warm import fits, same_build
 
 SIZES = {"small": (1, 10_000), "medium": (3, 20_000), "large": (6, 200_000)}
 """Epochs, and most rows of an epoch."""
@@ -27,8 +28,8 @@ class Params(Base):
 
     size: Literal["small", "medium", "large"] = "medium"
     """Epochs and most rows of an epoch: 1 of 10,000, 3 of 20,000, 6 of 200,000."""
-    epochs: int | None = Field(default=None, ge=1)
-    """Instead of the epochs of `size`."""
+    epochs: int | None = Field(default=None, ge=0)
+    """Instead of the epochs of `size`; 0 leaves the encoder as it is and fits the head alone."""
     rate: float = Field(default=3e-4, gt=0)
     """Greatest learning rate of the encoder."""
     head_rate: float = Field(default=2e-3, gt=0)
@@ -47,14 +48,18 @@ class Params(Base):
 def tune(job: Job, params: Params) -> Draft:
     """Tune the encoder; write `encoder/` and `head.safetensors`."""
     base = job.needs_base("tune")
+    start = fits(job, "tune")
+    if start is not None:
+        same_build("tune", base, start / "encoder")
     epochs, rows = SIZES[params.size]
     plan = Plan(
-        epochs=params.epochs or epochs,
+        epochs=epochs if params.epochs is None else params.epochs,
         rows=rows,
+        recipe="tune",
         **params.model_dump(include={"rate", "head_rate", "batch", "smoothing", "contrast", "levels_weight"}),
     )
     with repeatable(job.seed, job.threads):
-        encoder = load(base)
+        encoder = load(base if start is None else start / "encoder")
         encoder.model.get_input_embeddings().requires_grad_(False)  # noqa: FBT003 - torch's signature
         made = train(encoder, job, plan)
     encoder.save(job.folder / "encoder")

@@ -1,0 +1,1 @@
+"""Ways to go on from the live variant, one file a strategy."""
