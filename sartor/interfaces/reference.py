@@ -29,6 +29,7 @@ SHELVES = {
     "sartor.data.curators": "What is done to rows: `data.curate` in the task file.",
     "sartor.hub.catalogue": "Families of base models: `base` of a candidate; `sartor hub list` has the entries.",
     "sartor.training.recipes": "How variants are made: `recipe` of a candidate, settings under its `params`.",
+    "sartor.training.strategies": "How a variant goes on from the live one: `learn.strategies` in the task file.",
     "sartor.serving.engines": "What runs variants; a variant's recipe decides which.",
     "sartor.evaluation.metrics": "Figures of every report; their names stand in `gate.guards`.",
     "sartor.gateway.policies": "What answers a route: `use` of its policy, settings beside it.",

@@ -46,6 +46,8 @@ class Order:
     seed: int
     start: Variant | None = None
     """An earlier variant of the same recipe and base to go on from; it is a parent of what is made."""
+    onward: Onward | None = None
+    """A strategy that chooses how to go on from the live variant; then there is no `start`."""
 
     @property
     def recipe(self) -> Plugin:
@@ -65,7 +67,7 @@ class Order:
         params = {"params": self.params.model_dump(mode="json"), "title": self.candidate.title}
         if self.candidate.value_weights:
             params["value"] = self.task.value.model_dump(mode="json")
-        modules = (self.recipe.module, "sartor.training.calibration")
+        modules: tuple[str, ...] = (self.recipe.module, "sartor.training.calibration")
         if self.onward is not None:
             inputs["start"], params["onward"] = self.onward.digest, self.onward.settings
             modules = (*modules, self.onward.module, "sartor.pipeline.onward")

@@ -18,6 +18,7 @@ AT_LEAST = {
     "sartor.data.curators": 8,
     "sartor.hub.catalogue": 5,
     "sartor.training.recipes": 5,
+    "sartor.training.strategies": 5,
     "sartor.serving.engines": 4,
     "sartor.evaluation.metrics": 9,
     "sartor.gateway.policies": 9,
