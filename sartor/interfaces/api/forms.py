@@ -125,6 +125,19 @@ class Pair(Fields):
     b: Line
 
 
+class OneTask(Fields):
+    """Of one task only, or of all."""
+
+    task: Line = ""
+
+
+class Word(Fields):
+    """What a person says of a release that waits."""
+
+    why: Line = ""
+    decision: Line = ""
+
+
 class OfTask(Fields):
     """Of one task or route only."""
 

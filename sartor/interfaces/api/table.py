@@ -62,6 +62,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/economics/bookings", "operate", books.book, forms.NewBooking, reach="all"),
     _post("/economics/forecasts/{name}", "operate", books.forecast, forms.Outlook, reach="all"),
     _get("/economics/actual/{name}", "view", "forecast:actual", forms.Option, reach="all"),
+    # The wheel
+    _get("/wheel", "view", "wheel:look", forms.OneTask),
+    _post("/wheel/turn", "operate", "wheel:turn", forms.OneTask),
+    _get("/approvals", "view", "approvals:list_waiting"),
+    _post("/approvals/{task}/approve", "approve", "approvals:approve", forms.Word),
+    _post("/approvals/{task}/reject", "approve", "approvals:reject", forms.Word),
+    _get("/notices", "view", "notify:list_notices", forms.OfTask),
     # Access
     _get("/keys", "administer", "access:list_keys", forms.Keys, reach="own"),
     _post("/keys", "administer", "access:create_key", forms.NewKey, reach="own"),

@@ -24,6 +24,7 @@ from sartor.interfaces.cli import (
     traffic,
     unpacking,
     upkeep,
+    wheel,
 )
 from sartor.interfaces.cli.output import mode
 
@@ -42,7 +43,16 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(chain.task_app, name="task")
 app.add_typer(registry.app, name="registry")
 unpacking.add_to(chain.task_app)
-for group in (routes.app, routes.upstreams, gateway.app, keys.app, traffic.app, economics.app):
+for group in (
+    routes.app,
+    routes.upstreams,
+    gateway.app,
+    keys.app,
+    traffic.app,
+    economics.app,
+    wheel.app,
+    wheel.approvals,
+):
     app.add_typer(group)
 
 

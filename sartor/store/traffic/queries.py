@@ -271,6 +271,23 @@ class Queries:
         with self.database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(feedback)).scalar_one())
 
+    def labelled_since(self, task: str, since: float) -> int:
+        """How many exchanges of a task people have spoken about since then."""
+        spoken = (
+            feedback.c.at > since,
+            feedback.c.source == "human",
+            feedback.c.metric.in_(("correct", "demonstration")),
+        )
+        direct = select(feedback.c.exchange.label("id")).where(*spoken, feedback.c.exchange != "")
+        joined = (link.c.tenant == feedback.c.tenant) & (link.c.business == feedback.c.business)
+        late = select(link.c.exchange.label("id")).join(feedback, joined).where(*spoken, feedback.c.business != "")
+        named = direct.union(late).subquery()
+        counted = (
+            select(func.count()).select_from(exchange).where(exchange.c.task == task, exchange.c.id.in_(select(named)))
+        )
+        with self.database.read() as connection:
+            return int(connection.execute(counted).scalar_one())
+
     def expired(self, now: float) -> list[str]:
         """Files of the log that hold content past its days."""
         statement = select(exchange.c.file).where(exchange.c.expires > 0, exchange.c.expires <= now).distinct()
