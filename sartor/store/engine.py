@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,8 @@ class Database:
     read_only: bool
     turn: AbstractContextManager[Any]
     """SQLite has one writer: threads of this process queue here, fairly, instead of polling for the lock."""
+    fence: Callable[[Connection], None] | None = None
+    """Called first in each transaction that writes; what it raises ends that one."""
 
     @property
     def dialect(self) -> str:
@@ -81,6 +83,8 @@ class Database:
                 code="store_read_only",
             )
         with self.turn, speaking(f"writing to the ledger at {self.where}"), self.writer.begin() as connection:
+            if self.fence is not None:
+                self.fence(connection)
             yield connection
 
     @contextmanager

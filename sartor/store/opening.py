@@ -4,15 +4,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sartor.core.errors import NotFoundError, StoreError
+from sartor.core.jobs import Job
 from sartor.core.records import Artifact
 from sartor.store.disk import sync, writing
 from sartor.store.engine import open_sqlite, open_url
+from sartor.store.jobs import Jobs
+from sartor.store.leases import Leases, fence
 from sartor.store.ledger import Ledger
 from sartor.store.migrate import bring_up
 from sartor.store.traffic.keeping import Traffic
@@ -45,6 +48,26 @@ class Store:
     def uploads(self) -> Uploads:
         """Files that people sent."""
         return Uploads(self.ledger.database)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Durable jobs, as those see them who ask for them."""
+        return Jobs(self.ledger.database)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Durable jobs, as workers see them."""
+        return Leases(self.ledger.database)
+
+    def fenced(self, held: Job) -> "Store":
+        """The store for one attempt at a job: once another worker has the job, nothing is written through it.
+
+        What is written raises `core.jobs.Stopped` then, in its own transaction.
+        """
+        database = replace(self.ledger.database, fence=fence(held))
+        store = replace(self, ledger=Ledger(database))
+        store.__dict__["traffic"] = self.traffic  # the log has one writer in each process
+        return store
 
     def folder(self, artifact: Artifact) -> Path:
         """A folder with exactly the artifact's files under their own names, each verified; made once, then reused.
