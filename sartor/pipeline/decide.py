@@ -1,5 +1,6 @@
 """Judge one candidate on the test rows, sign what was decided, and reach the same verdict again from evidence."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,12 +13,16 @@ from sartor.core.task import Task
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.gates.case import Case, case_from
 from sartor.evaluation.gates.release import NAME, VERSION, judge
+from sartor.evaluation.suites import Standing, Suite
 from sartor.evaluation.terms import Terms
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.inspect import Hall
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.signing import load_key, load_public_key, make_key, public_path, sign, verify
+
+SUITES = "suites"
+"""Role of the report on standing suites."""
 
 
 def decide(place: Hall, evidence: Mapping[str, Report]) -> Decision:
@@ -26,7 +31,7 @@ def decide(place: Hall, evidence: Mapping[str, Report]) -> Decision:
     A decision on the same evidence under the same contract is not taken twice: the recorded one counts.
 
     Args:
-        evidence: reports on the test rows by role: candidate, incumbent, floor.
+        evidence: reports on the test rows by role: candidate, incumbent, floor; and `suites`, where some stand.
     """
     before = _taken_before(place, evidence)
     if before is not None:
@@ -77,8 +82,18 @@ def _taken_before(place: Hall, evidence: Mapping[str, Report]) -> Decision | Non
 
 
 def _case(shop: Workshop, task: Task, terms: Terms, evidence: Mapping[str, Report], looks: int) -> Case:
-    answers = {role: _answers(shop, terms, report) for role, report in evidence.items()}
-    return replace(case_from(task, terms, evidence, answers), looks=looks)
+    subjects = {role: report for role, report in evidence.items() if role != SUITES}
+    answers = {role: _answers(shop, terms, report) for role, report in subjects.items()}
+    standing = _standing(shop, evidence[SUITES]) if SUITES in evidence else None
+    return replace(case_from(task, terms, subjects, answers, standing=standing), looks=looks)
+
+
+def _standing(shop: Workshop, report: Report) -> Standing:
+    """The suites of a report, with the answers that it was made from."""
+    kept = json.loads(shop.store.vault.read(report.files["suites.json"]))
+    sides = (shop.store.vault.read(report.files[f"{side}.parquet"]) for side in ("candidate", "live"))
+    suites = tuple(Suite(item["kind"], item["name"], tuple(item["ids"])) for item in kept)
+    return Standing(suites, *(Answers.from_parquet(side) for side in sides))
 
 
 def _answers(shop: Workshop, terms: Terms, report: Report) -> Answers:
@@ -144,7 +159,7 @@ def replay(shop: Workshop, digest: str) -> Replay:
     task = Task.model_validate(contract.contract)
     terms = terms_of(task, open_dataset(shop, dataset))
     reports = {role: record for role, record in records.items() if isinstance(record, Report)}
-    verdict = judge(_case(shop, task, terms, reports, decision.measured["looks"]))
+    verdict = judge(_case(shop, task, terms, reports, decision.measured["looks"]), decision.policy_version)
     return Replay(decision.digest, decision.key_id, len(records), decision.verdict, verdict.verdict, verdict.checks)
 
 

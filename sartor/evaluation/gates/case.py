@@ -16,6 +16,7 @@ from sartor.core.task import Gate, Task
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.compare import Comparison, compare
 from sartor.evaluation.inspect import inspect
+from sartor.evaluation.suites import Held, Standing, hold_suites
 from sartor.evaluation.terms import Terms
 
 T = TypeVar("T")
@@ -54,6 +55,10 @@ class Case:
     """How often these test rows have been read, this time included."""
     errors: tuple[str, ...] = ()
     """What went wrong while the evidence was gathered."""
+    forgetting: float = 0.01
+    """Share of a standing suite that may be lost."""
+    suites: tuple[Held, ...] | None = ()
+    """The candidate against what is live on every standing suite; empty where none stands."""
 
 
 def case_from(
@@ -63,6 +68,7 @@ def case_from(
     answers: Mapping[str, Answers],
     *,
     looks: int | None = None,
+    standing: Standing | None = None,
 ) -> Case:
     """The case that the evidence makes. What can't be worked out becomes an error in it instead of raising.
 
@@ -71,6 +77,7 @@ def case_from(
             `facts["licence" | "errors"]` and `measured["unit_cost" | "latency_ms" | "latency_p95_ms"]`.
         answers: the answers behind them, by the same roles, decided under any terms; those of these terms count.
         looks: how often the test rows have been read, this time included.
+        standing: standing suites, where there are any.
     """
     case = Case(
         gate=task.gate,
@@ -78,6 +85,7 @@ def case_from(
         has_incumbent=task.incumbent.kind != "none",
         has_floor=any(candidate.title == task.gate.floor for candidate in task.candidates),
         looks=looks,
+        forgetting=task.learn.forgetting,
     )
     if "candidate" not in reports or "candidate" not in answers:
         return replace(case, errors=("candidate: there is no report, or there are no answers",))
@@ -95,6 +103,7 @@ def case_from(
         latency_ms=candidate.measured.get("latency_p95_ms", candidate.measured.get("latency_ms")),
         unit_cost=desk.tried("adding up what serving costs", desk.unit_cost),
         rows=len(answers["candidate"]),
+        suites=desk.tried("holding the standing suites", lambda: desk.suites(standing)),
     )
     return replace(found, errors=(*desk.stored_errors(), *desk.errors))
 
@@ -140,6 +149,9 @@ class _Desk:
         measured = self.reports[role].measured if role in self.reports else {}
         waiting = float(measured.get("latency_ms") or 0.0) / 1000.0 * self.task.value.latency
         return float(measured.get("unit_cost") or 0.0) + waiting
+
+    def suites(self, standing: Standing | None) -> tuple[Held, ...]:
+        return () if standing is None else hold_suites(standing, self.terms, self.task.learn.forgetting)
 
     def metrics(self) -> Mapping[str, Metric]:
         found = inspect(self.decided["candidate"], self.terms, metrics=GATED)

@@ -1,7 +1,8 @@
-"""Policy "release", version 1: may this candidate replace what answers today? Ship, hold, or need data.
+"""Policy "release", version 2: may this candidate replace what answers today? Ship, hold, or need data.
 
 Pure and total: the same case gives the same verdict, and no case, however odd, raises. It fails closed: what is
-missing, no number, or too little is held, with the reason. Changing what it decides needs a new version.
+missing, no number, or too little is held, with the reason. Changing what it decides needs a new version; an old
+decision is judged again by the version that took it. Version 2 holds the standing suites against what is live.
 
 A check passes, fails, or is unknown. Ship: all pass. Need data: nothing failed, and every unknown check would be
 settled by more rows. Hold: everything else.
@@ -16,13 +17,17 @@ from sartor.core.licence import NO_COMMERCIAL, NO_TRAINING
 from sartor.core.records import Check, Metric
 from sartor.evaluation.compare import Comparison
 from sartor.evaluation.gates.case import Case
+from sartor.evaluation.suites import Held
 
 NAME = "release"
-VERSION = 1
+VERSION = 2
 PATIENCE = 10
 """Times the present rows: what needs more of them than that to be settled is held, not waited for."""
 STOPPERS = (NO_TRAINING, NO_COMMERCIAL)
 """Obligations that the owner must accept by name."""
+
+SUITES = {"fixed": "what was mended before", "era": "eras", "label": "labels"}
+"""Kind of standing suite -> how it is called."""
 
 Outcome = Literal["pass", "fail", "unknown"]
 
@@ -50,10 +55,11 @@ class _Line:
     """More rows that would settle an unknown outcome."""
 
 
-def judge(case: Case) -> Verdict:
-    """The verdict on a case."""
+def judge(case: Case, version: int = VERSION) -> Verdict:
+    """The verdict on a case, as this version of the policy reaches it."""
     try:
-        lines = [line for check in CHECKS for line in check(case)]
+        checks = CHECKS if version >= 2 else tuple(check for check in CHECKS if check is not _forgetting)
+        lines = [line for check in checks for line in check(case)]
         return _verdict(lines)
     except Exception as error:  # noqa: BLE001 - a gate that breaks must hold, never let through
         says = f"The gate could not judge this case ({type(error).__name__}: {error}), so nothing is released."
@@ -71,7 +77,7 @@ def _verdict(lines: list[_Line]) -> Verdict:
         more = max(line.rows or 0 for line in unknown)
         first = f"{more:,} more labelled test rows would settle it."
         return Verdict("need_data", (first, *(line.says for line in unknown)), checks, rows_needed=more)
-    told = ("value", "floor", "looks")
+    told = ("value", "floor", "forgetting", "looks")
     return Verdict("ship", tuple(line.says for line in lines if line.name.partition(":")[0] in told), checks)
 
 
@@ -178,6 +184,34 @@ def _slices(case: Case) -> Iterator[_Line]:
         yield _Line("slices", "pass", f"None of {count} slices is significantly worse by more than {margin:g} points.")
 
 
+def _forgetting(case: Case) -> Iterator[_Line]:
+    """One line for each kind of standing suite. A suite is forgotten if it surely lost more than the margin."""
+    if case.suites is None:
+        yield _Line("forgetting", "unknown", "The standing suites could not be held against what answers today.")
+        return
+    margin, count = 100 * case.forgetting, len(case.suites)
+    for kind, title in SUITES.items():
+        suites = [suite for suite in case.suites if suite.kind == kind]
+        if not suites:
+            continue
+        lost = [suite for suite in suites if suite.forgotten]
+        worst = sorted(lost or suites, key=lambda suite: suite.gain)[:3]
+        shown = "; ".join(_suite(suite) for suite in worst) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        tested = f"{margin:g} points may be lost; tested with {count} suites together, Holm"
+        says = f"Forgotten: {shown} ({tested})." if lost else (
+            f"None of {len(suites)} {title} is surely worse; least good: {shown} ({tested})."
+        )  # fmt: skip
+        yield _Line(f"forgetting: {title}", "fail" if lost else "pass", says)
+
+
+def _suite(suite: Held) -> str:
+    name = f"{suite.kind} {suite.name or 'before'}" if suite.kind != "fixed" else "mended before"
+    return (
+        f"{name} {100 * suite.live:.1f} → {100 * suite.candidate:.1f} % right "
+        f"({100 * suite.low:+.1f} to {100 * suite.high:+.1f}, {suite.n:,} rows)"
+    )
+
+
 def _calibration(case: Case) -> Iterator[_Line]:
     error = (case.metrics or {}).get("calibration_error")
     limit = case.gate.max_calibration_error
@@ -254,6 +288,7 @@ CHECKS: tuple[Callable[[Case], Iterator[_Line]], ...] = (
     _floor,
     _guards,
     _slices,
+    _forgetting,
     _calibration,
     _latency,
     _unit_cost,
