@@ -1,4 +1,4 @@
-"""What a running server does beside answering: keeps the index up, judges canaries, lets old content go.
+"""What a running server does beside answering: keeps the index up, judges canaries, turns the wheel, lets content go.
 
 One thread per store, in the process that also serves the control plane. Whatever fails is logged and tried again, and
 stops nothing else. Who asks the index brings it up to date first, so that here it is only kept from falling behind.
@@ -14,7 +14,9 @@ from functools import partial
 from sartor.core.errors import SartorError
 from sartor.pipeline.canary import act
 from sartor.pipeline.declared import ROUTE, names
+from sartor.pipeline.notify import deliver
 from sartor.pipeline.routes import route_named
+from sartor.pipeline.wheel import turn
 from sartor.pipeline.workshop import Workshop
 
 log = logging.getLogger("sartor.keeper")
@@ -41,6 +43,8 @@ class Keeper:
         self._chores = (
             Chore("index", 5.0, shop.store.traffic.index.catch_up),
             Chore("canaries", 2.0, self._canaries),
+            Chore("wheel", 30.0, partial(turn, shop)),
+            Chore("news", 5.0, partial(deliver, shop)),
             Chore("old content", 3600.0, shop.store.traffic.compact),
         )
 

@@ -17,6 +17,7 @@ from sartor.core.traffic import NANO
 from sartor.pipeline.approvals import WAITING
 from sartor.pipeline.bookings import Scope, entries
 from sartor.pipeline.serve import contract_of
+from sartor.pipeline.work import submit
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.variants import LIVE, task_names
 
@@ -76,14 +77,15 @@ def turn(shop: Workshop, *, task: str = "", now: float | None = None) -> list[di
     for standing in look(shop, task=task, now=now):
         if not standing.reasons or standing.held:
             continue
-        job = shop.store.jobs.submit(
+        job = submit(
+            shop,
             JobRequest(
                 kind=LEARN,
                 args={"task": standing.task, "why": list(standing.reasons)},
                 task=standing.task,
                 once=f"{LEARN} {standing.task}",
                 who=WHO,
-            )
+            ),
         )
         done.append({"task": standing.task, "job": job.id, "why": list(standing.reasons)})
     return done
