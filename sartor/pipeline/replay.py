@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError, unknown
+from sartor.core.errors import AskError, NotFoundError, unknown
 from sartor.core.task import Task
 from sartor.data.tables import csv_rows, json_lines, parquet_rows
 from sartor.gateway.recorded import Answered, Book, Recorded
@@ -38,8 +38,10 @@ def open_replay(
 
     Raises:
         AskError: the file can't be read, or has nothing to replay.
-        NotFoundError: it has no column of that name; those it has are listed.
+        NotFoundError: there is no such file, or it has no column of that name; those it has are listed.
     """
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path} to replay.", code="file_not_found", param="path")
     rows = [_unfolded(row) for row in _rows(path)]
     if rows and _is_traffic(rows[0]):
         book = Book(_from_traffic(rows, task))

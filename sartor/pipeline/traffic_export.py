@@ -41,12 +41,16 @@ def export(shop: Workshop, tenant: str | None, target: Path, filters: Filters, s
         spec: finds the input; default the contract of each exchange's own task.
 
     Raises:
-        AskError: the file is there already, or its name ends otherwise.
+        AskError: the file is there already, its name ends otherwise, or its folder is not there.
     """
     if target.exists():
         raise AskError(f"{target} is there already. Name another file.", param="target", code="target_exists")
     if target.suffix not in (".jsonl", ".parquet"):
         raise AskError(f"{target}: name a file that ends in .jsonl or .parquet.", param="target", code="bad_target")
+    if not target.parent.is_dir():
+        raise AskError(
+            f"There is no folder {target.parent}. Make it, or name another.", param="target", code="no_folder"
+        )
     done = Exported(str(target))
     rows = _export_rows(shop, tenant, filters, done, spec)
     part = target.with_name(f"{target.name}.part")
