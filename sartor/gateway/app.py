@@ -16,17 +16,18 @@ import orjson
 from sartor.core.access import Caller, Permission
 from sartor.core.errors import ForbiddenError, MethodError, SartorError, unknown
 from sartor.core.task import FeedbackMetric
-from sartor.gateway import openai
+from sartor.gateway import openai, tuning
 from sartor.gateway.asking import Asking, Desk, refuse_encoded
 from sartor.gateway.bounds import Limits
 from sartor.gateway.door import LOOPBACK, Door
 from sartor.gateway.envelope import JSON, error_response
-from sartor.gateway.parts import Counters, Inbox, Keyring, Limiter, Recorder
+from sartor.gateway.parts import Counters, Inbox, Keyring, Limiter, Recorder, Tuner
 from sartor.gateway.routes import Routes
 from sartor.gateway.strict_json import read_object
 from sartor.gateway.wire.http import Request, Response
 
 PERMISSIONS: Mapping[str, Permission] = {
+    **tuning.PERMISSIONS,
     "POST /v1/chat/completions": "ask",
     "POST /v1/completions": "ask",
     "POST /v1/embeddings": "ask",
@@ -85,6 +86,7 @@ class DataPlane:
         recorder: Recorder,
         counters: Counters,
         inbox: Inbox,
+        tuner: Tuner | None = None,
         limits: Limits = Limits(),
         hosts: Collection[str] = LOOPBACK,
         origins: Collection[str] = (),
@@ -95,6 +97,7 @@ class DataPlane:
 
         Args:
             routes: what answers under which name.
+            tuner: files and fine-tuning jobs; None: they are refused.
             hosts: names, without port, under which the server may be called; '*' allows any.
             origins: web origins whose pages may call it, besides its own.
             clock: seconds since 1970.
@@ -108,6 +111,9 @@ class DataPlane:
         self._desk = Desk(routes, limiter, recorder, counters, limits, clock, new_id)
         self._new_id, self._limits = new_id, limits
         self._described = b""
+        self._workroom = tuning.Workroom(tuner, keyring, self._request_id)
+        self.spool = self._workroom.spool
+        """Where the body of a request goes, by its head: for `wire.server.serve`."""
         self._table = declared(
             {
                 "POST /v1/chat/completions": self.chat,
@@ -119,6 +125,7 @@ class DataPlane:
                 "GET /health": self.health,
                 "GET /ready": self.ready,
                 "GET /openapi.json": self.openapi,
+                **self._workroom.handlers(),
             }
         )
 
@@ -225,8 +232,7 @@ class DataPlane:
 
 def _pattern(path: str) -> str:
     """The path as the table has it."""
-    named = path.startswith(NAMED) and path != NAMED and "/" not in path[len(NAMED) :]
-    return NAMED + "{name}" if named else path
+    return tuning.pattern(path) or path
 
 
 def declared(

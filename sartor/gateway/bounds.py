@@ -13,6 +13,12 @@ class Limits:
     """How much of a body that is too large is read and thrown away, so that its sender gets to see the refusal."""
     receiving_bytes: int = 256 * 1024 * 1024
     """Of all requests that are being received at one time; more are refused with 503."""
+    upload_bytes: int = 512 * 1024 * 1024
+    """Of the whole request that brings a file; it goes to disk as it comes."""
+    uploading_bytes: int = 4 * 1024 * 1024 * 1024
+    """Of all files that are being received at one time; more are refused with 503."""
+    upload_seconds: float = 3600.0
+    """From the first byte of a request that brings a file to its last."""
     header_bytes: int = 32 * 1024
     """Of the request line and all headers."""
     headers: int = 100

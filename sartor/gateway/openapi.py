@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import models_json_schema
 
 from sartor.core.access import Permission
+from sartor.gateway.multipart import KIND
 from sartor.gateway.openai import ChatRequest, CompletionRequest
+from sartor.gateway.tuning_forms import LONGEST, PURPOSE, SHORTEST, NewJob
 
 
 class EmbeddingRequest(BaseModel):
@@ -58,7 +60,19 @@ BODIES: Mapping[str, type[BaseModel]] = {
     "POST /v1/completions": CompletionRequest,
     "POST /v1/embeddings": EmbeddingRequest,
     "POST /v1/feedback": FeedbackRequest,
+    "POST /v1/fine_tuning/jobs": NewJob,
 }
+UPLOAD = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"type": "string", "const": PURPOSE},
+        "expires_after[anchor]": {"type": "string", "const": "created_at"},
+        "expires_after[seconds]": {"type": "integer", "minimum": SHORTEST, "maximum": LONGEST},
+    },
+}
+"""The form of `POST /v1/files`."""
 SUMMARIES: Mapping[str, str] = {
     "POST /v1/chat/completions": "Answer a chat, as a stream or not",
     "POST /v1/completions": "Answer a prompt, as a stream or not",
@@ -66,6 +80,22 @@ SUMMARIES: Mapping[str, str] = {
     "POST /v1/feedback": "Tell what became of an exchange",
     "GET /v1/models": "Names that can be asked for",
     "GET /v1/models/{name}": "One of these names",
+    "POST /v1/files": "Keep a file to learn from",
+    "GET /v1/files": "Files that are kept",
+    "GET /v1/files/{name}": "One of these files",
+    "DELETE /v1/files/{name}": "Forget a file",
+    "GET /v1/files/{name}/content": "The bytes of a file",
+    "POST /v1/fine_tuning/jobs": "Make a model from a file",
+    "GET /v1/fine_tuning/jobs": "Jobs that make models",
+    "GET /v1/fine_tuning/jobs/{name}": "One of these jobs",
+    "POST /v1/fine_tuning/jobs/{name}/cancel": "Cancel a job",
+    "POST /v1/fine_tuning/jobs/{name}/pause": "Pause a job",
+    "POST /v1/fine_tuning/jobs/{name}/resume": "Let a paused job go on",
+    "GET /v1/fine_tuning/jobs/{name}/events": "What a job said",
+    "GET /v1/fine_tuning/jobs/{name}/checkpoints": "The models that a job made",
+    "DELETE /v1/models/{name}": "Retire the name of a fine-tuned model",
+    "POST /v1/evals": "Refused: jobs inspect what they make",
+    "GET /v1/evals": "Refused: jobs inspect what they make",
     "GET /health": "Whether the process lives",
     "GET /ready": "Whether requests may come",
     "GET /openapi.json": "This document",
@@ -118,6 +148,8 @@ def _operation(name: str, path: str, permission: Permission) -> dict[str, Any]:
     answer: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if name in STREAMED:
         answer["text/event-stream"] = {"schema": {"type": "object", "properties": {"data": {"type": "string"}}}}
+    if path.endswith("/content"):
+        answer = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     responses = {"200": {"description": "The answer", "content": answer}}
     refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     for status, what in REFUSALS.items():
@@ -135,6 +167,8 @@ def _operation(name: str, path: str, permission: Permission) -> dict[str, Any]:
     if name in BODIES:
         schema = {"$ref": f"#/components/schemas/{BODIES[name].__name__}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if name == "POST /v1/files":
+        operation["requestBody"] = {"required": True, "content": {KIND: {"schema": UPLOAD}}}
     if "{name}" in path:
         text = {"type": "string", "minLength": 1}
         operation["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": text}]

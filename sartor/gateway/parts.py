@@ -5,12 +5,15 @@ to wait (a block of a budget, a write to disk) returns something to await.
 """
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
 
 from sartor.core.access import Caller
 from sartor.core.route import Capture, Route
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Content, Exchange
+from sartor.gateway.tuning_forms import FilePage, NewFile, NewJob, Page
+from sartor.store.disk import Readable
 
 
 class Keyring(Protocol):
@@ -84,5 +87,81 @@ class Inbox(Protocol):
 
         Raises:
             AskError: it is of the wrong form or type.
+        """
+        ...
+
+
+class Tuner(Protocol):
+    """Files and fine-tuning jobs. Every method may wait for disk and database: it is called in a thread of its own.
+
+    All of it is the caller's tenant's; what others have is answered as if it were not there. Objects are OpenAI's.
+    """
+
+    def spool(self) -> BinaryIO:
+        """A nameless file on disk, for a body that is on its way."""
+        ...
+
+    def keep_file(self, caller: Caller, content: Readable, form: NewFile) -> dict[str, Any]:
+        """Keep a file, durably when this returns."""
+        ...
+
+    def files(self, caller: Caller, page: FilePage) -> dict[str, Any]:
+        """A page of the files."""
+        ...
+
+    def file(self, caller: Caller, ident: str) -> dict[str, Any]:
+        """One file.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    def file_content(self, caller: Caller, ident: str) -> Path:
+        """A local copy of a file's bytes, not to be changed."""
+        ...
+
+    def delete_file(self, caller: Caller, ident: str) -> dict[str, Any]:
+        """Forget a file."""
+        ...
+
+    def create(self, caller: Caller, asked: NewJob) -> dict[str, Any]:
+        """Ask for a job, durably when this returns.
+
+        Raises:
+            NotFoundError: the model, the task or a file is not known.
+            AskError: what is asked does not fit.
+        """
+        ...
+
+    def jobs(self, caller: Caller, page: Page) -> dict[str, Any]:
+        """A page of the jobs, newest first."""
+        ...
+
+    def job(self, caller: Caller, ident: str) -> dict[str, Any]:
+        """One job."""
+        ...
+
+    def tell(self, caller: Caller, ident: str, what: Literal["cancel", "pause", "resume"]) -> dict[str, Any]:
+        """Cancel or pause a job, or let it go on; asking twice changes nothing.
+
+        Raises:
+            ConflictError: it has ended otherwise.
+        """
+        ...
+
+    def events(self, caller: Caller, ident: str, page: Page) -> dict[str, Any]:
+        """A page of what a job said, newest first."""
+        ...
+
+    def checkpoints(self, caller: Caller, ident: str, page: Page) -> dict[str, Any]:
+        """A page of the models that a job made on its way, newest first."""
+        ...
+
+    def delete_model(self, caller: Caller, name: str) -> dict[str, Any]:
+        """Retire the name of a fine-tuned model.
+
+        Raises:
+            NotFoundError: the caller has none of this name.
         """
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 
 @dataclass(slots=True)
@@ -16,6 +17,8 @@ class Request:
     body: bytes
     peer: str = ""
     """Address of the client."""
+    spool: BinaryIO | None = None
+    """The body, where it went to disk as it came; `body` is empty then. Closed once the answer is known."""
 
     @property
     def path(self) -> str:

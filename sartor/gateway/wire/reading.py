@@ -4,25 +4,28 @@ Knows no sockets: whoever feeds it is handed whole requests, or one refusal afte
 """
 
 from collections.abc import Callable
+from typing import BinaryIO
 
 import httptools
 
-from sartor.core.errors import AskError, BusyError, SartorError, TooLargeError
+from sartor.core.errors import AskError, BusyError, SartorError, TooLargeError, disk_full
 from sartor.gateway.bounds import Limits
 from sartor.gateway.wire.http import Request
 
 ONCE = frozenset({b"host", b"authorization", b"content-length", b"content-type", b"expect", b"transfer-encoding"})
 """Headers of which a second one is refused."""
 VERSIONS = ("1.1", "1.0")
+Spools = Callable[[str, str, dict[bytes, bytes]], BinaryIO | None]
+"""(method, target, headers) -> a file into which the body goes; None: it stays in memory, in smaller bounds."""
 
 
 class Inflow:
-    """Bytes of all bodies that are being received."""
+    """Bytes of all bodies that are being received: in memory, and on their way to disk."""
 
-    __slots__ = ("bytes",)
+    __slots__ = ("bytes", "spooled")
 
     def __init__(self) -> None:
-        self.bytes = 0
+        self.bytes = self.spooled = 0
 
 
 class Reader:
@@ -30,7 +33,8 @@ class Reader:
 
     __slots__ = (
         "_continues", "_deliver", "_fed", "_head_done", "_headers", "_held", "_inflow", "_limits", "_lines", "_now",
-        "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_url", "_version", "since",
+        "_offered", "_over", "_parser", "_parts", "_peer", "_refuse", "_size", "_spool", "_spools", "_url", "_version",
+        "since",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +46,7 @@ class Reader:
         deliver: Callable[[Request, bool, bool], None],
         refuse: Callable[[SartorError], None],
         continues: Callable[[], None],
+        spools: Spools | None = None,
     ) -> None:
         """A reader.
 
@@ -50,10 +55,13 @@ class Reader:
             deliver: takes (request, whether the connection may go on, whether the answer may be chunked).
             refuse: takes why nothing is read any more.
             continues: the client waits to be told that it may send the body.
+            spools: where bodies go that are not kept in memory.
         """
         self._limits, self._inflow, self._now = limits, inflow, now
         self._deliver, self._refuse, self._continues = deliver, refuse, continues
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._spools = spools
+        self._spool: BinaryIO | None = None
         self._held = 0
         self._peer = ""
         self.since: float | None = None
@@ -97,8 +105,19 @@ class Reader:
         """Read nothing any more."""
         self._parser = None
         self.since = None
+        self._drop()
+
+    def _drop(self) -> None:
+        """Forget what came of the body."""
         self._release()
         self._parts.clear()
+        if self._spool is not None:
+            self._spool.close()
+
+    @property
+    def receipt_seconds(self) -> float:
+        """How long the request may take that is being received."""
+        return self._limits.receipt_seconds if self._spool is None else self._limits.upload_seconds
 
     @property
     def stopped(self) -> bool:
@@ -120,7 +139,10 @@ class Reader:
         self._size = self._fed = self._offered = 0
 
     def _release(self) -> None:
-        self._inflow.bytes -= self._held
+        if self._spool is None:
+            self._inflow.bytes -= self._held
+        else:
+            self._inflow.spooled -= self._held
         self._held = 0
 
     # What the parser calls.
@@ -163,13 +185,18 @@ class Reader:
             self.fail(_malformed("its length is said in more than one way"))
         elif self._version not in VERSIONS:
             self.fail(_malformed("it is not HTTP/1.1"))
-        elif b"expect" in headers:
-            self._expected(headers)
+        else:
+            if self._spools is not None:
+                self._spool = self._spools(
+                    self._parser.get_method().decode("ascii"), self._url.decode("latin-1"), headers
+                )
+            if b"expect" in headers:
+                self._expected(headers)
 
     def _expected(self, headers: dict[bytes, bytes]) -> None:
         if headers[b"expect"].lower() != b"100-continue":
             self.fail(_malformed("nothing but '100-continue' can be expected"))
-        elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+        elif int(headers.get(b"content-length", b"0")) > self._most:
             self.fail(self._body_too_large())
         else:
             self._continues()
@@ -179,12 +206,14 @@ class Reader:
         if self._parser is None:
             return
         self._size += len(body)
-        if self._size > self._limits.body_bytes:
+        if self._size > self._most:
             self._over = True
-            self._parts.clear()
-            self._release()
-            if self._size > self._limits.drained_bytes:
+            self._drop()
+            if self._size > max(self._limits.drained_bytes, self._most):
                 self.fail(self._body_too_large())
+            return
+        if self._spool is not None:
+            self._to_disk(self._spool, body)
             return
         if self._inflow.bytes + len(body) > self._limits.receiving_bytes:
             self.fail(BusyError("More is being sent to this server than it can hold. Try again.", retry_after=1.0))
@@ -192,6 +221,22 @@ class Reader:
         self._inflow.bytes += len(body)
         self._held += len(body)
         self._parts.append(body)
+
+    def _to_disk(self, spool: BinaryIO, body: bytes) -> None:
+        """Write a piece of the body; it goes to the system's memory first, so that nobody waits for the disk."""
+        if self._inflow.spooled + len(body) > self._limits.uploading_bytes:
+            self.fail(BusyError("More files are being sent to this server than it can hold. Try again.", retry_after=9))
+            return
+        self._inflow.spooled += len(body)
+        self._held += len(body)
+        try:
+            spool.write(body)
+        except OSError as error:
+            self.fail(disk_full(error, "the folder of files under way"))
+
+    @property
+    def _most(self) -> int:
+        return self._limits.body_bytes if self._spool is None else self._limits.upload_bytes
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
@@ -219,9 +264,11 @@ class Reader:
             self._headers,
             parts[0] if len(parts) == 1 else b"".join(parts),
             self._peer,
+            self._spool,
         )
         chunked = self._version == "1.1"
         self._release()
+        self._spool = None  # the request's now
         self._clear()
         self.since = None
         if not keep:
@@ -236,6 +283,13 @@ class Reader:
         )
 
     def _body_too_large(self) -> SartorError:
+        if self._spool is not None:
+            return TooLargeError(
+                f"The file has more than {self._most:,} bytes with what is sent around it, which is the limit. Split "
+                "it, or let the server take more: SARTOR_UPLOAD_BYTES.",
+                code="file_too_large",
+                param="file",
+            )
         return TooLargeError(
             f"The request's body has more than {self._limits.body_bytes} bytes, which is the limit. "
             "Send less text, or answer many rows at once with 'sartor predict'.",

@@ -18,7 +18,7 @@ from sartor.core.errors import BusyError, SartorError, TooSlowError
 from sartor.gateway.bounds import Limits
 from sartor.gateway.envelope import error_response
 from sartor.gateway.wire.http import Request, Response
-from sartor.gateway.wire.reading import Inflow, Reader
+from sartor.gateway.wire.reading import Inflow, Reader, Spools
 
 Handle = Callable[[Request], Awaitable[Response]]
 
@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
             deliver=self._deliver,
             refuse=self._refuse,
             continues=self._continue,
+            spools=server.spools,
         )
         server.connected.add(self)
         if len(server.connected) > server.limits.connections:
@@ -95,6 +96,9 @@ class Connection(asyncio.Protocol):
         """The client is gone, or was sent away."""
         self._server.gone(self)
         self._reader.stop()
+        for item, _, _ in self._waiting:
+            if isinstance(item, Request) and item.spool is not None:
+                item.spool.close()
         self._waiting.clear()
         if self._task is not None:
             self._task.cancel()
@@ -124,7 +128,7 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.append((item, keep, chunked))
         limits = self._server.limits
-        large = isinstance(item, Request) and len(item.body) > limits.buffer_bytes
+        large = isinstance(item, Request) and (item.spool is not None or len(item.body) > limits.buffer_bytes)
         if self._reading and (large or len(self._waiting) >= limits.pipelined):
             self._reading = False
             self._transport.pause_reading()
@@ -198,6 +202,8 @@ class Connection(asyncio.Protocol):
             return error_response(error)
         finally:
             self._server.in_flight -= 1
+            if request.spool is not None:
+                request.spool.close()
 
     def _head(self, response: Response, length: bytes, keep: bool) -> list[bytes]:  # noqa: FBT001
         lines = [STATUS[response.status], STANDING, self._server.date]
@@ -261,7 +267,7 @@ class Connection(asyncio.Protocol):
             if now > self._cut_at:
                 self._transport.abort()
         elif since is not None:
-            if self._reading and now - since > limits.receipt_seconds:
+            if self._reading and now - since > self._reader.receipt_seconds:
                 self._reader.fail(self._too_slow())
         elif not self._busy and now - self.idle_since > self._server.idle_seconds:
             self._transport.close()
@@ -272,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     def _too_slow(self) -> TooSlowError:
         return TooSlowError(
-            f"Receiving the request took longer than {self._server.limits.receipt_seconds:g} seconds "
+            f"Receiving the request took longer than {self._reader.receipt_seconds:g} seconds "
             f"({self._reader.received} bytes came). Send it again over a better connection.",
             code="request_timeout",
         )
@@ -281,8 +287,9 @@ class Connection(asyncio.Protocol):
 class WireServer:
     """All connections of one process."""
 
-    def __init__(self, handle: Handle, limits: Limits) -> None:
+    def __init__(self, handle: Handle, limits: Limits, spools: Spools | None = None) -> None:
         self.handle = handle
+        self.spools = spools
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
@@ -342,12 +349,15 @@ class WireServer:
         self._timer = self.loop.call_later(self._every, self._sweep)
 
 
-async def serve(handle: Handle, sockets: Sequence[socket.socket], limits: Limits = Limits()) -> WireServer:
+async def serve(
+    handle: Handle, sockets: Sequence[socket.socket], limits: Limits = Limits(), *, spools: Spools | None = None
+) -> WireServer:
     """Answer what comes in on bound sockets, until `drain`.
 
     Args:
         handle: takes one request and returns its answer; it is cancelled when the client leaves.
+        spools: says of a request's head whether its body goes to disk, and into which file.
     """
-    server = WireServer(handle, limits)
+    server = WireServer(handle, limits, spools)
     await server.listen(sockets)
     return server
