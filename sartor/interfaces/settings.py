@@ -25,6 +25,7 @@ VARIABLES = {
     "SARTOR_CURRENCY": "currency of the gateway's books (default: EUR)",
     "SARTOR_RATES": "what one of another currency is in that one, e.g. USD=0.92,GBP=1.17 (default: none)",
     "SARTOR_SMTP_URL": "mail server for news, e.g. smtp://user:password@host:587?from=me@example.org (default: none)",
+    "SARTOR_CHECKPOINT_SECONDS": "from one kept state of a long training to the next (default: 60)",
     "SARTOR_WHO": "who is recorded as having decided (default: the user's name)",
 }
 """Every variable that Sartor reads."""
@@ -44,6 +45,7 @@ class Settings:
     hourly_price: float
     currency: str
     rates: dict[str, float]
+    checkpoint_seconds: float
     who: str
 
     @classmethod
@@ -68,6 +70,7 @@ class Settings:
             hourly_price=_number("SARTOR_HOURLY_PRICE", CORE_HOUR),
             currency=env.get("SARTOR_CURRENCY", "EUR"),
             rates=_rates(env.get("SARTOR_RATES", "")),
+            checkpoint_seconds=_number("SARTOR_CHECKPOINT_SECONDS", 60.0),
             who=env.get("SARTOR_WHO") or _user(),
         )
 
@@ -94,6 +97,7 @@ class Settings:
             hourly_price=self.hourly_price,
             currency=self.currency,
             rates=self.rates,
+            checkpoint_seconds=self.checkpoint_seconds,
             environment=os.environ,
             progress=progress,
         )

@@ -17,6 +17,7 @@ from sartor.core.shelf import Params, Plugin, Shelf
 from sartor.core.task import Candidate, Task
 from sartor.core.value import cost_matrix, example_weights
 from sartor.pipeline.bases import base_named, embedder
+from sartor.pipeline.checkpoints import Folder
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
@@ -24,7 +25,7 @@ from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Mixer, open_engine
 from sartor.training.calibration import fit
-from sartor.training.job import Draft, Embed, Job, Part
+from sartor.training.job import Checkpoints, Draft, Embed, Job, Part
 from sartor.training.strategy import Plan, Skipped
 
 RECIPES = Shelf("sartor.training.recipes")
@@ -95,12 +96,14 @@ def order(
 
 def make(shop: Workshop, cache: EmbeddingCache, what: Order) -> Variant:
     """The variant of an order: found if it was made before, else made, calibrated and recorded."""
+    kept = Folder(shop.store.checkpoints / what.step.key, shop.checkpoint_seconds)
 
     def work(folder: Path) -> dict[str, Record]:
-        filled = fill(shop, cache, what, folder)
+        filled = fill(shop, cache, what, folder, kept)
         return {"variant": _variant(shop, what, filled, shop.store.vault.put_folder(folder))}
 
     variant = once(shop, what.step, work)["variant"]
+    kept.discard()
     assert isinstance(variant, Variant)
     return variant
 
@@ -114,13 +117,16 @@ class Filled:
     """Something of the live variant is in it."""
 
 
-def fill(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Filled:
+def fill(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path, kept: Checkpoints | None = None) -> Filled:
     """Write the files of an order into a folder, recorded nowhere.
+
+    Args:
+        kept: where the recipe keeps how far it is.
 
     Raises:
         AskError: the strategy makes no sense for this recipe.
     """
-    job = _job(shop, cache, what, folder)
+    job = replace(_job(shop, cache, what, folder), checkpoints=kept)
     if what.onward is None:
         draft, descends = what.recipe(job, what.params), False
     else:

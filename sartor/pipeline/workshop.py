@@ -29,6 +29,8 @@ class Workshop:
     """Currency -> what one of it is in `currency`; a rate is the owner's decision, none is assumed."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Where secrets named by `env` are looked up, at the moment they are needed."""
+    checkpoint_seconds: float = 60.0
+    """From one kept state of a long training to the next; 0: after each step."""
     progress: Progress = silent
 
     @property

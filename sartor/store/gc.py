@@ -56,7 +56,9 @@ def collect(store: Store, *, dry_run: bool = True, grace: float = DAY) -> Swept:
     with store.ledger.database.snapshot() as connection:
         counts = counting(connection)
     files = [item for item in stored if item.digest not in counts.files and item.written < before]
-    unfinished = [path for folder in {store.temp, store.vault.disk.temp} for path in _entries(folder)]
+    unfinished = [
+        path for folder in {store.temp, store.vault.disk.temp, store.checkpoints} for path in _entries(folder)
+    ]
     leftovers = [path for path in unfinished if _touched(path) < before]
     leftovers += [path for path in _entries(store.laid) if path.name not in counts.records and _touched(path) < before]
     size = sum(item.bytes for item in files) + sum(_bytes(path) for path in leftovers)

@@ -101,6 +101,11 @@ class Store:
                 code="file_missing",
             ) from error
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder in which long trainings keep how far they are: of this machine, lost at the price of time alone."""
+        return self.temp.parent / "checkpoints"
+
     def close(self) -> None:
         """Close the ledger's connections and drop what was only for this opening."""
         if "traffic" in self.__dict__:

@@ -31,6 +31,10 @@ class Part:
 class Checkpoints(Protocol):
     """Where a long training keeps how far it is, so that a killed one goes on from there."""
 
+    def due(self) -> bool:
+        """Whether it is time to keep the state again."""
+        ...
+
     def save(self, at: int, tensors: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
         """Keep the state after `at` steps, whole or not at all; earlier ones may go.
 

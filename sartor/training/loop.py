@@ -19,6 +19,7 @@ from sartor.core.rows import Hierarchy
 from sartor.training import calibration
 from sartor.training.encoder import Encoder, Tokens, has_bfloat16, precision
 from sartor.training.folds import sample
+from sartor.training.halfway import Course, Logbook
 from sartor.training.heads import Head, Singles, centroids, fit_head
 from sartor.training.job import Ints, Job
 from sartor.training.warm import carried
@@ -67,40 +68,67 @@ def train(encoder: Encoder, job: Job, plan: Plan) -> Trained:
     """Train the encoder's trainable weights and a head; keep the epoch that is best on the validation rows."""
     began = time.process_time()
     tokens, targets = encoder.tokens(job.train_texts), torch.as_tensor(np.asarray(job.train_targets))
-    weights = None if job.train_weights is None else torch.as_tensor(job.train_weights, dtype=torch.float32)
-    losses = _Losses(plan, _ancestors(job.labels, job.hierarchy))
-    head = _layer(_first_head(encoder, job, plan, tokens))
     draw = np.random.default_rng(job.seed)
     epochs = [_batches(tokens, plan, draw) for _ in range(plan.epochs)]
     steps = sum(len(batches) for batches in epochs)
+    head = torch.nn.Linear(encoder.model.config.hidden_size, len(job.labels))
     optimiser, schedule = _optimiser(encoder, head, plan, steps)
     best = _Best(encoder, head, job)
+    logbook = Logbook(job, Course(best.trained(), optimiser, schedule, best, steps))
+    before = logbook.resume()
+    if before is None:
+        _fill(head, _first_head(encoder, job, plan, tokens))
+    losses = _Losses(plan, _ancestors(job.labels, job.hierarchy))
+    step = _Step(encoder, head, optimiser, schedule)
     done = 0
-    for batches in epochs:
+    for batches in epochs or [[]]:
+        if before is not None and done + len(batches) < before:
+            done += len(batches)  # and judged: a state is kept before its epoch is
+            continue
         encoder.model.train()
         for rows in batches:
-            with precision():
-                embedded = encoder.pooled([tokens[row] for row in rows])
-            cost = losses(embedded, head(embedded), targets[rows], None if weights is None else weights[rows])
-            optimiser.zero_grad()
-            torch.autograd.backward(cost)
-            torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
-            optimiser.step()
-            schedule.step()
             done += 1
-            job.progress("training the encoder", done, steps)
+            if before is not None and done <= before:
+                continue
+            weights = None if job.train_weights is None else torch.as_tensor(job.train_weights[rows]).float()
+            step(losses, [tokens[row] for row in rows], targets[rows], weights)
+            logbook.reached(done)
         best.look()
-    if not epochs:
-        best.look()
-    seen = sum(len(rows) for batches in epochs for rows in batches)
+    seen = [len(rows) for batches in epochs for rows in batches][before or 0 :]
     seconds = time.process_time() - began
     kept = best.restore()
     return Trained(
         head=kept,
         centroids=_centroids(encoder, job, tokens),
         facts={"precision": "bfloat16" if has_bfloat16() else "float32", **best.facts()},
-        measured={"examples": seen, "examples_per_cpu_second": seen / max(seconds, 1e-9)},
+        measured={
+            "examples": sum(seen),
+            "examples_per_cpu_second": sum(seen) / max(seconds, 1e-9),
+            **logbook.measured(),
+        },
     )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step down the slope."""
+
+    encoder: Encoder
+    head: torch.nn.Linear
+    optimiser: Any
+    schedule: Any
+
+    def __call__(
+        self, losses: "_Losses", tokens: list[Tokens], targets: torch.Tensor, weights: torch.Tensor | None
+    ) -> None:
+        with precision():
+            embedded = self.encoder.pooled(tokens)
+        cost = losses(embedded, self.head(embedded), targets, weights)
+        self.optimiser.zero_grad()
+        torch.autograd.backward(cost)
+        torch.nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
+        self.optimiser.step()
+        self.schedule.step()
 
 
 class _Losses:
@@ -146,9 +174,9 @@ class _Best:
         self._targets = self._targets[rows]
         self._tokens = encoder.tokens([job.validation_texts[known[row]] for row in rows])
         self._encoder, self._head = encoder, head
-        self._score: tuple[float, float] | None = None
-        self._state: list[torch.Tensor] = []
-        self._history: list[dict[str, float]] = []
+        self.score: tuple[float, float] | None = None
+        self.weights: list[torch.Tensor] = []
+        self.history: list[dict[str, float]] = []
 
     def look(self) -> None:
         """Judge the weights as they are now."""
@@ -157,22 +185,23 @@ class _Best:
         logits = _as_head(self._head).logits(self._encoder.embed(self._tokens))
         loss = calibration.facts(logits, calibration.fit(logits, None, self._targets), self._targets)["loss_after"]
         score = (float((logits.argmax(axis=1) == self._targets).mean()), -loss)
-        self._history.append({"accuracy": round(score[0], 6), "loss": round(loss, 6)})
-        if self._score is None or score > self._score:
-            self._score, self._state = score, [p.detach().clone() for p in self._weights()]
+        self.history.append({"accuracy": round(score[0], 6), "loss": round(loss, 6)})
+        if self.score is None or score > self.score:
+            self.score, self.weights = score, [p.detach().clone() for p in self.trained()]
 
     def restore(self) -> Head:
         """Put the best weights back into the encoder; its head."""
         with torch.no_grad():
-            for weight, kept in zip(self._weights(), self._state, strict=False):
+            for weight, kept in zip(self.trained(), self.weights, strict=False):
                 weight.copy_(kept)
         return _as_head(self._head)
 
     def facts(self) -> dict[str, Any]:
         """Validation accuracy and log loss after each epoch."""
-        return {"validation": self._history}
+        return {"validation": self.history}
 
-    def _weights(self) -> list[torch.Tensor]:
+    def trained(self) -> list[torch.Tensor]:
+        """What training changes: of the encoder, then of the head."""
         return [*(p for p in self._encoder.model.parameters() if p.requires_grad), *self._head.parameters()]
 
 
@@ -205,12 +234,10 @@ def _first_head(encoder: Encoder, job: Job, plan: Plan, tokens: Sequence[Tokens]
     return fit_head(seen(), targets[rows], len(job.labels), c=10.0, start=before)
 
 
-def _layer(found: Head) -> torch.nn.Linear:
-    head = torch.nn.Linear(found.weight.shape[1], len(found.weight))
+def _fill(head: torch.nn.Linear, found: Head) -> None:
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(found.weight))
         head.bias.copy_(torch.from_numpy(found.bias))
-    return head
 
 
 def _as_head(head: torch.nn.Linear) -> Head:
