@@ -1,6 +1,6 @@
 """The walk: source, curate, make, inspect, decide, release. Each step is found or done; a killed run goes on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,17 +99,21 @@ def run(shop: Workshop, task: Task, base_dir: Path) -> RunResult:
     variants = make_all(place, task.candidates)
     found = inspect_all(place, variants)
     verdict = decide_on(place, variants, found)
-    version = _release(shop, variants, verdict)
-    outcome = Outcome(place, variants, found, verdict, version)
+    version = settle(shop, variants, verdict)
+    return told(Outcome(place, variants, found, verdict, version))
+
+
+def told(outcome: Outcome) -> RunResult:
+    """What a run found, with its report written."""
     return RunResult(
-        task=task,
-        dataset=place.dataset,
+        task=outcome.place.task,
+        dataset=outcome.place.dataset,
         lines=tuple(_lines(outcome)),
-        picked=verdict.title,
-        decision=verdict.decision,
-        version=version,
+        picked=outcome.verdict.title,
+        decision=outcome.verdict.decision,
+        version=outcome.version,
         report=write_report(outcome),
-        variants={title: variant.digest for title, variant in variants.items()},
+        variants={title: variant.digest for title, variant in outcome.variants.items()},
     )
 
 
@@ -128,9 +132,28 @@ def open_hall(shop: Workshop, task: Task, base_dir: Path) -> Hall:
 def make_all(place: Hall, candidates: Sequence[Candidate]) -> dict[str, Variant]:
     """Every candidate's variant by title, those that others are mixed of first."""
     made: dict[str, Variant] = {}
+    for candidate in in_order(candidates):
+        place.shop.progress("make candidates", len(made), len(candidates))
+        made[candidate.title] = make_one(place, candidate, made)
+    place.shop.progress("make candidates", len(made), len(candidates))
+    return {candidate.title: made[candidate.title] for candidate in candidates}
+
+
+def make_one(place: Hall, candidate: Candidate, made: Mapping[str, Variant]) -> Variant:
+    """One candidate's variant, of those that were made before."""
+    return make(place.shop, place.cache, order(place.shop, place.task, candidate, place.dataset, place.snapshot, made))
+
+
+def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, those that others are mixed of first.
+
+    Raises:
+        AskError: they are mixed of each other in a circle.
+    """
+    found: list[Candidate] = []
     waiting = list(candidates)
     while waiting:
-        ready = [c for c in waiting if set(c.of) <= set(made)]
+        ready = [c for c in waiting if set(c.of) <= {before.title for before in found}]
         if not ready:
             raise AskError(
                 f"Candidates are mixed of each other in a circle: {', '.join(c.title for c in waiting)}. "
@@ -138,13 +161,9 @@ def make_all(place: Hall, candidates: Sequence[Candidate]) -> dict[str, Variant]
                 param="candidates",
                 code="mixed_in_a_circle",
             )
-        for candidate in ready:
-            place.shop.progress("make candidates", len(made), len(candidates))
-            what = order(place.shop, place.task, candidate, place.dataset, place.snapshot, made)
-            made[candidate.title] = make(place.shop, place.cache, what)
-            waiting.remove(candidate)
-    place.shop.progress("make candidates", len(made), len(candidates))
-    return {candidate.title: made[candidate.title] for candidate in candidates}
+        found += ready
+        waiting = [c for c in waiting if c not in ready]
+    return found
 
 
 def inspect_all(place: Hall, variants: dict[str, Variant]) -> Inspected:
@@ -207,7 +226,7 @@ def incumbent_report(place: Hall, variants: dict[str, Variant], picked: Variant)
     return inspect_subject(place, subject, "test")
 
 
-def _release(shop: Workshop, variants: dict[str, Variant], verdict: Verdict) -> str:
+def settle(shop: Workshop, variants: dict[str, Variant], verdict: Verdict) -> str:
     """Take every variant into stock, and make the chosen one live if the verdict says so; its version, or ''."""
     versions = register_many(shop.store.ledger, list(variants.values()))
     if verdict.decision.verdict != "ship":
