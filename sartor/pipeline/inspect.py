@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +77,10 @@ def incumbent_subject(place: Hall, split: str, *, besides: str = "") -> Subject:
         besides: digest of a variant that can't be its own incumbent.
     """
     wanted = place.task.incumbent
-    live = _live(place) if wanted.kind == "live" else None
+    live = live_variant(place) if wanted.kind == "live" else None
     if live is not None and live.digest != besides:
-        subject = variant_subject(place, live, split)
-        answers = _in_todays_labels(place, live, subject.answers, split)
-        return Subject(f"live: {live.title}", subject.name, answers, subject.measured)
+        subject = live_subject(place, live, split)
+        return replace(subject, title=f"live: {live.title}")
     name, predictor = _standing_in(place, wanted)
     rows = place.snapshot.splits[split]
     predictions = asyncio.run(predictor.predict(requests_of(rows)))
@@ -89,7 +88,13 @@ def incumbent_subject(place: Hall, split: str, *, besides: str = "") -> Subject:
     return Subject(name, name, answers, {})
 
 
-def _live(place: Hall) -> Variant | None:
+def live_subject(place: Hall, variant: Variant, split: str) -> Subject:
+    """A variant's answers on a split, held to what became of the labels that it was made for."""
+    subject = variant_subject(place, variant, split)
+    return replace(subject, answers=_in_todays_labels(place, variant, subject.answers, split))
+
+
+def live_variant(place: Hall) -> Variant | None:
     """The live variant."""
     pointer = place.shop.store.ledger.resolve(f"{place.task.name}@live")
     if pointer is None:
