@@ -17,10 +17,12 @@ from sartor.store.engine import Database
 from sartor.store.rows import as_row, build, edges_of, fields_of, read
 from sartor.store.schema import access_key, edge, field, move, pointer, record
 from sartor.store.statements import (
+    BODIES_OF,
     BUMP,
     BY_DIGEST,
     BY_PREFIX,
     CHILDREN,
+    CHILDREN_OF,
     KNOWN,
     KNOWN_OF,
     MOVE,
@@ -83,6 +85,8 @@ class Change:
     name: str
     digest: str | None
     expected: str | None
+    decision: str = ""
+    """Of this move alone; '' is that of all that are made together."""
 
 
 class Ledger:
@@ -175,6 +179,15 @@ class Ledger:
             raise AskError(f"Several records begin with '{digest}': give more of the digest.", code="ambiguous_digest")
         return build(found[0].kind, found[0].body)
 
+    def get_many(self, digests: Iterable[str]) -> dict[str, Record]:
+        """The records with these digests, in no order; those that are not there are left out."""
+        found: dict[str, Record] = {}
+        with self.database.read() as connection:
+            for batch in _batches(digests, BATCH):
+                rows = connection.execute(BODIES_OF, {"digests": batch}).all()
+                found.update((row.digest, build(row.kind, row.body)) for row in rows)
+        return found
+
     def find(self, kind: type[R], *, limit: int = 100, **fields: str) -> list[R]:
         """Records of a kind whose index fields all have these values, newest first.
 
@@ -222,6 +235,14 @@ class Ledger:
         with self.database.read() as connection:
             return [Edge(*row) for row in connection.execute(CHILDREN, {"digest": digest})]
 
+    def children_of(self, digests: Iterable[str]) -> list[Edge]:
+        """What came from any of these records."""
+        found: list[Edge] = []
+        with self.database.read() as connection:
+            for batch in _batches(digests, BATCH):
+                found += [Edge(*row) for row in connection.execute(CHILDREN_OF, {"digests": batch})]
+        return found
+
     # Pointers
 
     def point(self, name: str, digest: str, *, expected: str | None, decision: str) -> None:
@@ -246,8 +267,10 @@ class Ledger:
         ordered = sorted(changes, key=lambda change: change.name)  # one order, so that no two can deadlock
         with self.database.write() as connection:
             self._put_all(connection, items)
-            if len(ordered) > BATCH_MOVES and all(change.digest and change.expected is None for change in ordered):
-                ordered = self._set_new(connection, ordered, decision, moved)
+            fresh = [change for change in ordered if change.digest and change.expected is None]
+            if len(fresh) > BATCH_MOVES:
+                done = set(fresh).difference(self._set_new(connection, fresh, decision, moved))
+                ordered = [change for change in ordered if change not in done]
             for change in ordered:
                 self._move(connection, change, decision, moved)
             connection.execute(BUMP)  # last: on PostgreSQL whoever moves anything waits for this one row
@@ -257,8 +280,12 @@ class Ledger:
         known = set[str]()
         for batch in _batches((change.digest for change in changes), BATCH):
             known.update(connection.execute(KNOWN_OF, {"digests": batch}).scalars())
-        same = {"decision": decision, "moved": moved, "seq": 1}
-        values = [{"name": change.name, "digest": change.digest} | same for change in changes if change.digest in known]
+        values = [
+            {"name": change.name, "digest": change.digest, "moved": moved, "seq": 1}
+            | {"decision": change.decision or decision}
+            for change in changes
+            if change.digest in known
+        ]
         if not values:
             return changes
         statement = self._insert(pointer).on_conflict_do_nothing().returning(pointer.c.name)
@@ -274,7 +301,8 @@ class Ledger:
                 f"'{change.name}' cannot point to {change.digest}: there is no such record in the ledger.",
                 code="record_not_found",
             )
-        values = {"name": change.name, "digest": change.digest, "decision": decision, "moved": moved}
+        why = change.decision or decision
+        values = {"name": change.name, "digest": change.digest, "decision": why, "moved": moved}
         row = connection.execute(MOVE, values | {"at": change.name, "expected": change.expected}).first()
         if row is None and change.expected is None:
             fresh = self._insert(pointer).on_conflict_do_nothing().returning(pointer.c.seq)

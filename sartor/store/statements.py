@@ -22,6 +22,9 @@ KNOWN_OF = select(record.c.digest).where(record.c.digest.in_(bindparam("digests"
 _edge = select(edge.c.role, record.c.digest, edge.c.parent).where(edge.c.child == record.c.seq)
 PARENTS = _edge.where(record.c.digest == _digest).order_by(edge.c.role)
 CHILDREN = _edge.where(edge.c.parent == _digest).order_by(edge.c.child, edge.c.role)
+_digests: Any = bindparam("digests", expanding=True)
+CHILDREN_OF = _edge.where(edge.c.parent.in_(_digests)).order_by(edge.c.child, edge.c.role)
+BODIES_OF = select(record.c.digest, record.c.kind, record.c.body).where(record.c.digest.in_(_digests))
 _pointer = select(pointer.c.name, pointer.c.digest, pointer.c.decision, pointer.c.moved).where(
     pointer.c.digest.is_not(None)
 )

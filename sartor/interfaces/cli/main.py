@@ -17,6 +17,7 @@ from sartor.interfaces.cli import (
     gateway,
     hub,
     keys,
+    recall,
     registry,
     routes,
     serving,
@@ -50,6 +51,7 @@ for group in (
     keys.app,
     traffic.app,
     economics.app,
+    recall.app,
     wheel.app,
     wheel.approvals,
 ):
