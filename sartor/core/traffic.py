@@ -4,6 +4,7 @@ These are written by the hundred a second, so they are plain slotted classes, no
 store is their truth. Nothing here holds personal content; that travels beside an exchange as `Content`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -115,3 +116,19 @@ class Feedback:
     """What else the sender says of it."""
     key: str = ""
     """Id of the access key that sent it."""
+
+
+WITHDRAWS = "withdraws"
+"""Tag of a feedback by which whoever gave an earlier one takes it back; it holds the id of that."""
+
+
+def withdrawn(said: Iterable[Feedback]) -> set[str]:
+    """Ids of what was taken back by whoever had said it, and of the words that took it back."""
+    found = list(said)
+    back = {f.tags[WITHDRAWS]: f for f in found if WITHDRAWS in f.tags}
+    taken = {f.id for f in found if f.id in back and _same_person(f, back[f.id])}
+    return taken | {f.id for f in found if WITHDRAWS in f.tags}
+
+
+def _same_person(one: Feedback, other: Feedback) -> bool:
+    return (one.tenant, one.source, one.source_id) == (other.tenant, other.source, other.source_id)

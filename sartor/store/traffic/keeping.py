@@ -1,5 +1,6 @@
 """The traffic of one store: the log, its index, the keys of subjects, and what each exchange's content now is."""
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -89,6 +90,15 @@ class Traffic:
     def mark(self) -> Callable[[str], str]:
         """The keyed digest that stands for a user or a business key."""
         return self._marks.text
+
+    @cached_property
+    def pen(self) -> TrafficLog:
+        """A log of this opening's own, for what is said now and then; closed with the rest.
+
+        Raises:
+            StoreError: as `log`.
+        """
+        return self.log(f"p{secrets.token_hex(4)}")
 
     def log(self, writer: str, limits: Limits = Limits()) -> TrafficLog:
         """The log, to write to; closed by whoever asked for it.
@@ -200,6 +210,8 @@ class Traffic:
 
     def close(self) -> None:
         """Close what was opened."""
+        if "pen" in self.__dict__:
+            self.pen.close()
         for database in self._opened:
             database.close()
 

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, func, select, tuple_
 
 from sartor.core.errors import AskError, unknown
-from sartor.core.traffic import Exchange, Feedback, HopRow
+from sartor.core.traffic import Exchange, Feedback, HopRow, withdrawn
 from sartor.store.engine import Database
 from sartor.store.traffic.tables import erased, feedback, hop, link, sort
 from sartor.store.traffic.tables import whole as exchange
@@ -147,11 +147,11 @@ class Queries:
         return _feedback(row) if row else None
 
     def feedback_of(self, tenant: str | None, id: str) -> list[Feedback]:  # noqa: A002
-        """All feedback that an exchange has, by its id or its business key, oldest first."""
+        """All feedback in force that an exchange has, by its id or its business key, oldest first."""
         wanted = select(exchange.c.id).where(exchange.c.id == id, *_of(tenant))
         with self.database.read() as connection:
             found = {(f.tenant, f.id): f for _, f in _joined(connection, wanted)}
-        return sorted(found.values(), key=lambda f: (f.at, f.id))
+        return _in_force(sorted(found.values(), key=lambda f: (f.at, f.id)))
 
     def by_business(self, tenant: str | None, business: str, *, limit: int = 100) -> list[str]:
         """Ids of the exchanges that have a business key (its digest), given with the request or later."""
@@ -191,10 +191,11 @@ class Queries:
         with self.database.read() as connection:
             found = {row.id: Outcome(*row) for row in connection.execute(statement)}
             told = list(_joined(connection, select(exchange.c.id).where(*wanted)))
+            gone = withdrawn(item for _, item in told)
             for id_ in connection.execute(_stumbled(wanted)).scalars():
                 found[id_].stumbled = True
         for id_, item in sorted(told, key=lambda pair: (pair[1].at, pair[1].id)):
-            if id_ in found:
+            if id_ in found and item.id not in gone:
                 found[id_].feedback[item.metric, item.source] = item.value
                 found[id_].told.setdefault((item.metric, item.source), item.at)
         return list(found.values())
@@ -259,12 +260,12 @@ class Queries:
             after = rows[-1].id
 
     def all_feedback(self, tenant: str | None) -> list[Feedback]:
-        """All feedback, oldest first."""
+        """All feedback in force, oldest first: not what was taken back."""
         statement = select(*_FEEDBACK).order_by(feedback.c.at, feedback.c.id)
         if tenant is not None:
             statement = statement.where(feedback.c.tenant == tenant)
         with self.database.read() as connection:
-            return [_feedback(row) for row in connection.execute(statement)]
+            return _in_force([_feedback(row) for row in connection.execute(statement)])
 
     def feedback_count(self) -> int:
         """How many feedbacks there are, of all tenants."""
@@ -360,6 +361,11 @@ def _joined(connection: Connection, wanted: Select[Any]) -> Iterator[tuple[str, 
     for statement in (named, linked):
         for id_, *values in connection.execute(statement):
             yield id_, _feedback(values)
+
+
+def _in_force(said: list[Feedback]) -> list[Feedback]:
+    gone = withdrawn(said)
+    return [item for item in said if item.id not in gone] if gone else said
 
 
 def _feedback(values: Any) -> Feedback:
