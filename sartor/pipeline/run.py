@@ -1,7 +1,7 @@
 """The walk: source, curate, make, inspect, decide, release. Each step is found or done; a killed run goes on."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sartor.data.check import check_task
 from sartor.evaluation.pick import Offer, Picked, pick
 from sartor.pipeline.check import check_plugins
 from sartor.pipeline.curate import curate, open_dataset, read
-from sartor.pipeline.decide import decide
+from sartor.pipeline.decide import SUITES, decide
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.inspect import (
     Hall,
@@ -24,6 +24,7 @@ from sartor.pipeline.inspect import (
     variant_subject,
 )
 from sartor.pipeline.make import made_for, make, order
+from sartor.pipeline.onward import Onward
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
 from sartor.pipeline.report import write_report
 from sartor.pipeline.workshop import Workshop
@@ -120,10 +121,21 @@ def told(outcome: Outcome) -> RunResult:
 def open_hall(shop: Workshop, task: Task, base_dir: Path) -> Hall:
     """Source, curate and check: everything up to the first training."""
     check_plugins(task)
+    return hall_on(shop, task, curate(shop, task, base_dir, read(shop, task, base_dir)))
+
+
+def hall_on(shop: Workshop, task: Task, dataset: Dataset, *, may: Sequence[str] = ()) -> Hall:
+    """The task checked against a data set.
+
+    Args:
+        may: findings, by their stable word, that are no errors here.
+
+    Raises:
+        AskError: the task does not fit the rows; every error is named.
+    """
     contract = shop.store.ledger.put(TaskRecord(name=task.name, contract=task.body()))
-    dataset = curate(shop, task, base_dir, read(shop, task, base_dir))
     snapshot = open_dataset(shop, dataset)
-    errors = [f.says for f in check_task(task, snapshot) if f.level == "error"]
+    errors = [f.says for f in check_task(task, snapshot) if f.level == "error" and f.what not in may]
     if errors:
         raise AskError(f"Task '{task.name}' does not fit its rows.\n  " + "\n  ".join(errors), code="task_does_not_fit")
     return hall(shop, EmbeddingCache(shop), task, contract, dataset, snapshot)
@@ -139,9 +151,14 @@ def make_all(place: Hall, candidates: Sequence[Candidate]) -> dict[str, Variant]
     return {candidate.title: made[candidate.title] for candidate in candidates}
 
 
-def make_one(place: Hall, candidate: Candidate, made: Mapping[str, Variant]) -> Variant:
-    """One candidate's variant, of those that were made before."""
-    return make(place.shop, place.cache, order(place.shop, place.task, candidate, place.dataset, place.snapshot, made))
+def make_one(place: Hall, candidate: Candidate, made: Mapping[str, Variant], onward: Onward | None = None) -> Variant:
+    """One candidate's variant, of those that were made before.
+
+    Args:
+        onward: how it goes on from the live variant; None: it is made from scratch.
+    """
+    what = order(place.shop, place.task, candidate, place.dataset, place.snapshot, made)
+    return make(place.shop, place.cache, replace(what, onward=onward))
 
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -176,17 +193,26 @@ def inspect_all(place: Hall, variants: dict[str, Variant]) -> Inspected:
     return Inspected(validation, test)
 
 
-def decide_on(place: Hall, variants: dict[str, Variant], found: Inspected) -> Verdict:
+def decide_on(
+    place: Hall,
+    variants: dict[str, Variant],
+    found: Inspected,
+    standing: Callable[[Variant], Report | None] = lambda _: None,
+) -> Verdict:
     """Pick one candidate on validation rows and gate that one on the test rows.
 
     Where the gate says that it does not beat the floor by what it costs, the floor is gated in its stead.
+
+    Args:
+        standing: the report on a candidate's standing suites; None where none stand.
     """
     picked = pick_one(place, variants, found)
     incumbent = incumbent_report(place, variants, variants[picked.title])
     floor = found.test.get(place.task.gate.floor)
 
     def judged(title: str) -> Decision:
-        roles = {"candidate": found.test[title], "incumbent": incumbent, "floor": floor}
+        suites = standing(variants[title])
+        roles = {"candidate": found.test[title], "incumbent": incumbent, "floor": floor, SUITES: suites}
         return decide(place, {role: report for role, report in roles.items() if report is not None})
 
     decision = judged(picked.title)

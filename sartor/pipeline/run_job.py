@@ -4,7 +4,7 @@ The task's file goes along in the job's arguments, so that a worker needs none; 
 they lie, once, by the first step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from sartor.core.task import Task
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.inspect import Hall, hall, inspect_subject, variant_subject
+from sartor.pipeline.onward import Onward
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
 from sartor.pipeline.plan import plan
 from sartor.pipeline.run import decide_on, in_order, make_one, open_hall, settle, told
@@ -51,7 +52,7 @@ def plan_job(shop: Workshop, args: Mapping[str, Any]) -> dict[str, Any]:
 def run_job(shop: Workshop, context: Context) -> dict[str, Any]:
     """Rows in, a gated and released model out: the result is that of `sartor run`."""
     task, base_dir = _asked(context.job.args)
-    walk = _Walk(shop, context, task)
+    walk = Walk(shop, context, task)
     walk.curate(base_dir)
     variants = walk.make()
     found = walk.inspect(variants)
@@ -62,7 +63,7 @@ def run_job(shop: Workshop, context: Context) -> dict[str, Any]:
     return result.body()
 
 
-class _Walk:
+class Walk:
     """The steps. What one gives is digests, so that the next may be taken by another worker."""
 
     def __init__(self, shop: Workshop, context: Context, task: Task) -> None:
@@ -72,6 +73,8 @@ class _Walk:
         self.place: Hall
 
     def curate(self, base_dir: Path) -> None:
+        """Rows in, and the hall on them."""
+
         def work() -> dict[str, str]:
             return {"data": open_hall(self._shop, self._task, base_dir).dataset.digest}
 
@@ -81,18 +84,21 @@ class _Walk:
         snapshot = open_dataset(self._shop, dataset)
         self.place = hall(self._shop, EmbeddingCache(self._shop), self._task, contract, dataset, snapshot)
 
-    def make(self) -> dict[str, Variant]:
+    def make(self, onward: Mapping[str, Onward] | None = None) -> dict[str, Variant]:
+        """Every candidate; those named go on from the live variant."""
         made: dict[str, Variant] = {}
         for candidate in in_order(self._task.candidates):
 
             def work() -> dict[str, str]:
-                return {"variant": make_one(self.place, candidate, made).digest}  # noqa: B023 - called at once
+                going = (onward or {}).get(candidate.title)  # noqa: B023 - called at once
+                return {"variant": make_one(self.place, candidate, made, going).digest}  # noqa: B023
 
             done = self._context.step(f"make {candidate.title}", work)
             made[candidate.title] = _kind(self._get(done["variant"]), Variant)
         return {candidate.title: made[candidate.title] for candidate in self._task.candidates}
 
     def inspect(self, variants: Mapping[str, Variant]) -> Inspected:
+        """Reports on validation and test rows."""
         reports: dict[str, dict[str, Report]] = {"validation": {}, "test": {}}
         for title, variant in variants.items():
 
@@ -107,18 +113,26 @@ class _Walk:
                 kept[title] = _kind(self._get(done[split]), Report)
         return Inspected(**reports)
 
-    def decide(self, variants: dict[str, Variant], found: Inspected) -> Verdict:
+    def decide(
+        self,
+        variants: dict[str, Variant],
+        found: Inspected,
+        standing: Callable[[Variant], Report | None] = lambda _: None,
+    ) -> Verdict:
+        """Pick, and gate the picked one."""
         verdicts: list[Verdict] = []
 
         def work() -> dict[str, str]:
-            verdicts.append(decide_on(self.place, variants, found))
+            verdicts.append(decide_on(self.place, variants, found, standing))
             return {"decision": verdicts[0].decision.digest}
 
         self._context.step("decide", work)
         # The same reports give the same decision, so one that another worker took is taken again, not looked up.
-        return verdicts[0] if verdicts else decide_on(self.place, variants, found)
+        return verdicts[0] if verdicts else decide_on(self.place, variants, found, standing)
 
     def release(self, variants: dict[str, Variant], verdict: Verdict) -> str:
+        """Take in and, if the verdict says so, release; the version."""
+
         def work() -> dict[str, str]:
             return {"version": settle(self._shop, variants, verdict)}
 
