@@ -24,11 +24,13 @@ from sartor.pipeline.answer import answer, read_answers
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.drift_views import OUT_OF_SCOPE, Seen, Sighted, seen_of, sight_of
 from sartor.pipeline.embeddings import EmbeddingCache
+from sartor.pipeline.notify import tell
 from sartor.pipeline.serve import contract_of, variant_named
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.told import Told, told_since
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE
+from sartor.registry.variants import LIVE, task_names
+from sartor.store.traffic.queries import Filters
 
 OTHER = "other"
 LEAST = 50
@@ -98,6 +100,26 @@ def board(shop: Workshop, task: str) -> Board:
     )
 
 
+def watch_live(shop: Workshop, known: dict[str, tuple[str, int, int]]) -> list[Alarm]:
+    """The alarms of every live task of which there is something new.
+
+    Args:
+        known: how each stood when it was last looked at; kept up here.
+    """
+    index, found = shop.store.traffic.index, list[Alarm]()
+    index.catch_up()
+    for pointer in [shop.store.ledger.resolve(name + LIVE) for name in task_names(shop.store.ledger)]:
+        if pointer is None:
+            continue
+        name, since = pointer.name.removesuffix(LIVE), datetime.fromisoformat(pointer.moved).timestamp()
+        count = sum(row["count"] for row in index.totals(None, (), Filters(task=name, since=since)))
+        stands = (pointer.digest, count, index.feedback_count())
+        if count and known.get(name) != stands:
+            found += watch(shop, name)
+            known[name] = stands
+    return found
+
+
 def _open(shop: Workshop, name: str) -> _Place:
     task = Task.model_validate(contract_of(shop, name).contract)
     pointer = shop.store.ledger.resolve(name + LIVE)
@@ -118,19 +140,20 @@ def _open(shop: Workshop, name: str) -> _Place:
 
 
 def _kept(place: _Place, alarm: Alarm) -> str:
-    """The report of an alarm: told once, though feedback that comes late may move its figures a little."""
-    ledger = place.shop.store.ledger
-    title = f"{alarm.watched}/{alarm.view}/{alarm.slice}"
-    before = ledger.find(Report, purpose="drift", task=place.task.name, subject=place.variant.digest, limit=1000)
+    """The report of an alarm: made and told once, though feedback that comes late may move its figures a little."""
+    shop, name = place.shop, place.task.name
+    title = f"{alarm.watched}/{alarm.view}/{alarm.slice}/{alarm.number}"
+    before = shop.store.ledger.find(Report, purpose="drift", task=name, subject=place.variant.digest, limit=1000)
     for report in before:
-        if report.title == title and report.facts["number"] == alarm.number:
+        if report.title == title and report.facts["released"] == place.since:
             return report.digest
-    facts = alarm.body() | {"released": place.since}
+    facts = {"alarms": [alarm.body()], "released": place.since}
     report = Report(
-        purpose="drift", subject=place.variant.digest, title=title, task=place.task.name, data=place.dataset.digest,
-        facts=facts,
-    )  # fmt: skip
-    return ledger.put(report)
+        purpose="drift", subject=place.variant.digest, title=title, task=name, data=place.dataset.digest, facts=facts
+    )
+    digest = shop.store.ledger.put(report)
+    tell(shop, place.task, "drift", f"{name}: {alarm.says}", report=digest, chance=alarm.chance)
+    return digest
 
 
 def _series(place: _Place, seen: Sequence[Seen]) -> list[Series]:

@@ -14,6 +14,7 @@ from functools import partial
 from sartor.core.errors import SartorError
 from sartor.pipeline.canary import act
 from sartor.pipeline.declared import ROUTE, names
+from sartor.pipeline.drift import watch_live
 from sartor.pipeline.notify import deliver
 from sartor.pipeline.routes import route_named
 from sartor.pipeline.wheel import turn
@@ -43,6 +44,7 @@ class Keeper:
         self._chores = (
             Chore("index", 5.0, shop.store.traffic.index.catch_up),
             Chore("canaries", 2.0, self._canaries),
+            Chore("drift", 60.0, partial(watch_live, shop, {})),
             Chore("wheel", 30.0, partial(turn, shop)),
             Chore("news", 5.0, partial(deliver, shop)),
             Chore("old content", 3600.0, shop.store.traffic.compact),
