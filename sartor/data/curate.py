@@ -103,6 +103,26 @@ def build_dataset(
     return _finish(task, folder, reading, bench, found)
 
 
+def curate_again(
+    task: Task,
+    rows: Sequence[Row],
+    split_of: dict[str, str],
+    *,
+    without: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Workbench:
+    """Rows of several data sets through the task's curators once more, exact leaks between their splits dropped.
+
+    Args:
+        without: curators that have seen to these rows before.
+    """
+    picks = [pick for pick in task.data.curate if pick.use not in without]
+    bench = Workbench(list(rows), split_of)
+    _curate(task, bench, [_curator(pick.use, pick.settings) for pick in picks], progress)
+    _drop_leaks(bench)
+    return bench
+
+
 def _curator(name: str, settings: dict[str, Any]) -> tuple[Plugin, Settings]:
     plugin = CURATORS.take(name)
     return plugin, plugin.read(settings)
@@ -159,6 +179,11 @@ def _stop_leaks(task: Task, bench: Workbench) -> None:
     leaks = find_leaks(bench.rows, bench.split_of)
     if leaks and task.data.on_leak == "stop":
         raise refuse(leaks, bench.split_of)
+    _drop_leaks(bench)
+
+
+def _drop_leaks(bench: Workbench) -> None:
+    leaks = find_leaks(bench.rows, bench.split_of)
     taken = taken_for(leaks, bench.split_of)
     gone = {t.row.id for t in taken}
     bench.rows = [row for row in bench.rows if row.id not in gone]

@@ -50,6 +50,26 @@ def read_snapshot(folder: Path) -> Snapshot:
     return Snapshot(splits, tuple(labels["labels"]), hierarchy)
 
 
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as one Parquet file, as they stand in a split; the same rows give the same bytes."""
+    _write(path, [as_dict(row) for row in rows], FIELDS)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of one Parquet file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StoreError: it cannot be read.
+    """
+    return _rows(_read(path))
+
+
+def write_taken(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows that were taken out: the fields of a row, and split, curator, reason and detail."""
+    _write(path, entries, (*FIELDS, *QUARANTINE_FIELDS))
+
+
 def read_quarantine(folder: Path) -> list[dict[str, Any]]:
     """The rows taken out: the fields of a row, and split, curator, reason and detail."""
     return [{**record, **{m: dict(record[m] or ()) for m in MAPS}} for record in _read(folder / "quarantine.parquet")]
