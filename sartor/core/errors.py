@@ -219,6 +219,7 @@ EXTRAS = {
     "presidio_analyzer": "pii",
     "simple_icd_10_cm": "demo",
     "duckdb": "analytics",
+    "dbos": "worker",
     "opentelemetry": "otel",
 }
 """Import name of an optional package -> the extra that brings it."""

@@ -20,7 +20,7 @@ from dbos._error import (
 from dbos._serialization import DBOSPortableJSONSerializer
 
 from sartor.core.jobs import Stopped
-from sartor.pipeline.work import Do
+from sartor.pipeline.work import Do, StepsChanged
 from sartor.store.jobs import CONTRACT
 from sartor.store.opening import Store
 from sartor.store.step_database import step_database
@@ -33,10 +33,6 @@ log = logging.getLogger("sartor.jobs")
 
 class _Left(BaseException):
     """Ends a workflow's execution without a word to DBOS: it stays as it is, for whoever takes it over."""
-
-
-class StepsChanged(Exception):  # noqa: N818 - it is a finding, and answered by beginning anew
-    """What is remembered of the job does not fit the steps that it takes now."""
 
 
 class Memory:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from sartor.core.errors import (
@@ -38,6 +39,7 @@ Handler = Callable[[Workshop, Context], Mapping[str, Any]]
 """Does a job; gives its result, JSON."""
 Planner = Callable[[Workshop, Mapping[str, Any]], Mapping[str, Any]]
 """What a job with these arguments would do: JSON with `steps`, `seconds` and `cost` where they can be foretold."""
+Insist = Callable[[Callable[[], Job]], Job]
 Do = Callable[[str, Callable[[], Mapping[str, Any]]], Mapping[str, Any]]
 """Does a step by its name, or gives what it gave in an earlier attempt."""
 
@@ -117,13 +119,23 @@ def _function(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+class StepsChanged(BaseException):
+    """What is remembered of a job does not fit the steps that it takes now."""
+
+
+def unremembered(name: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """A `Do` that does every step."""
+    del name
+    return work()
+
+
 class Attempt:
     """One attempt at a job: the `Context` of its handler. Its progress and words are written down now and then."""
 
-    def __init__(self, leases: Leases, job: Job, do: Do, also: Progress = silent) -> None:
+    def __init__(self, leases: Leases, job: Job, also: Progress = silent) -> None:
         self._leases = leases
         self._job = job
-        self._do = do
+        self._do: Do = unremembered
         self._also = also
         self._step, self._done, self._total = "", 0, 0
         self._said: list[Say] = []
@@ -131,8 +143,8 @@ class Attempt:
         self._noted = 0.0
         self._stop: Literal["cancel", "pause", "lost"] | None = None
         self._lock = threading.Lock()
-        self.returning = ""
-        """Why the worker wants the job back at its next step; '' while it doesn't."""
+        self._returning = ""
+        self._hurry = False
 
     @property
     def job(self) -> Job:
@@ -143,8 +155,8 @@ class Attempt:
         """As `Context.step`."""
         self._leases.look(self._job)
         self.check()
-        if self.returning:
-            raise Later(0.0, self.returning)
+        if self._returning:
+            raise Later(0.0, self._returning)
         self._step, self._done, self._total, self._changed = name, 0, 0, True
         self.write_down()
 
@@ -166,6 +178,8 @@ class Attempt:
         """As `Context.check`; costs nothing: it knows what the last beat was told."""
         if self._stop is not None:
             raise Stopped(self._stop)
+        if self._hurry:
+            raise Later(0.0, self._returning)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """As `core.progress.Progress`: for the Workshop of the handler, and the place where it stops."""
@@ -176,6 +190,14 @@ class Attempt:
     def told(self, stop: Literal["cancel", "pause", "lost"] | None) -> None:
         """What a beat learnt."""
         self._stop = stop
+
+    def remember(self, do: Do) -> None:
+        """Do the steps so."""
+        self._do = do
+
+    def give_back(self, why: str, *, hurry: bool) -> None:
+        """Have the job given back at its next step, or, in a hurry, at its next check or word of progress."""
+        self._returning, self._hurry = why, hurry
 
     def write_down(self) -> None:
         """Write progress and words into the store.
@@ -203,8 +225,13 @@ def _plain(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         raise SartorError(f"Step '{name}' gave what is no JSON: {error}", code="step_not_json") from error
 
 
-def attempt(shop: Workshop, tries: Attempt, kinds: Mapping[str, Kind] = KINDS) -> Job:
+def attempt(
+    shop: Workshop, tries: Attempt, kinds: Mapping[str, Kind] = KINDS, insist: Insist = lambda doing: doing()
+) -> Job:
     """Do a job that was claimed, to whatever end, and write that down.
+
+    Args:
+        insist: writes it down, in spite of a database that is away for a while.
 
     Raises:
         Stopped: another worker has the job.
@@ -216,15 +243,17 @@ def attempt(shop: Workshop, tries: Attempt, kinds: Mapping[str, Kind] = KINDS) -
     try:
         handler: Handler = _function(kind_named(job.kind, kinds).handler)
         result = _plain(job.kind, handler(bench, tries))
-        return leases.succeed(job, result, tries.take_said())
+        ending: Callable[[list[Say]], Job] = partial(leases.succeed, job, result)
     except Later as later:
-        return leases.give_back(job, later.why, seconds=later.seconds, said=tries.take_said())
+        ending = partial(leases.give_back, job, later.why, later.seconds)
     except Stopped as stopped:
         if stopped.why == "lost":
             raise
-        return leases.stop(job, stopped.why, tries.take_said())
+        ending = partial(leases.stop, job, stopped.why)
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is how the job ended
-        return leases.fail(job, *_reason(error), again_in=again_in(error, job.failures), said=tries.take_said())
+        ending = partial(leases.fail, job, *_reason(error), again_in(error, job.failures))
+    said = tries.take_said()
+    return insist(lambda: ending(said))
 
 
 def _reason(error: Exception) -> tuple[str, str]:
@@ -274,7 +303,7 @@ def run_here(shop: Workshop, request: JobRequest, kinds: Mapping[str, Kind] = KI
         while not job.has_ended and job.state != "paused":
             mine = shop.store.leases.claim(name, [job.queue], kinds=kinds, only=job.id)
             if mine is not None:
-                _try_here(shop, Attempt(shop.store.leases, mine, _unremembered, shop.progress), attempts, kinds)
+                _try_here(shop, Attempt(shop.store.leases, mine, shop.progress), attempts, kinds)
             else:
                 time.sleep(0.1)
             job = shop.store.jobs.get(job.id)
@@ -292,11 +321,6 @@ def _try_here(shop: Workshop, tries: Attempt, attempts: dict[str, Attempt], kind
         raise
     finally:
         attempts.pop(tries.job.id, None)
-
-
-def _unremembered(name: str, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    del name
-    return work()
 
 
 @contextmanager

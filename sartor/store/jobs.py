@@ -92,7 +92,7 @@ class Jobs:
         return self.get(ident)
 
     def resume(self, ident: str, *, who: str = "") -> Job:
-        """Let a paused job go on; one that only waits for its time begins now.
+        """Let a paused job go on; one that only waits for its time, or for workers of its own version, begins now.
 
         Raises:
             NotFoundError: there is no such job.
@@ -106,7 +106,8 @@ class Jobs:
                 if found.asked == "pause":
                     _set(connection, ident, asked="")
             else:
-                _set(connection, ident, state="queued", asked="", not_before=0.0)
+                fresh = {"state": "queued", "asked": "", "not_before": 0.0, "contract": CONTRACT}
+                _set(connection, ident, **fresh, error="", code="")
             tell(connection, ident, [("info", f"resumed{_by(who)}", {})], now_at(connection))
         return self.get(ident)
 

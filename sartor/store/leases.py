@@ -122,7 +122,7 @@ class Leases:
             kinds: that this worker knows.
             only: id of the one job to take.
         """
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             at = now_at(connection)
             ready = [
                 job.c.state == "queued",
@@ -131,6 +131,9 @@ class Leases:
                 job.c.not_before <= at,
                 job.c.id == only if only else job.c.queue.in_(list(queues)),
             ]
+            if connection.execute(select(job.c.id).where(*ready).limit(1)).first() is None:
+                return None  # an idle worker takes no lock
+        with self._database.write() as connection:
             for tenant in self._turns(connection, ready, queues):
                 mine = select(job.c.id).where(*ready, job.c.tenant == tenant)
                 oldest = mine.order_by(job.c.priority.desc(), job.c.seq).limit(1)
@@ -157,10 +160,34 @@ class Leases:
 
     def reap(self, lease: float) -> list[str]:
         """Free the jobs of workers who were silent for longer than their lease; ids of those jobs."""
+
+        def silent(at: float) -> Any:
+            return job.c.worker.not_in(select(worker.c.name).where(worker.c.seen >= at - lease))
+
+        with self._database.read() as connection:
+            lost = select(job.c.id).where(job.c.state == "running", silent(now_at(connection))).limit(1)
+            if connection.execute(lost).first() is None:
+                return []
         with self._database.write() as connection:
             at = now_at(connection)
-            living = select(worker.c.name).where(worker.c.seen >= at - lease)
-            return self._lose(connection, job.c.worker.not_in(living), at)
+            return self._lose(connection, silent(at), at)
+
+    def mark_strangers(self) -> list[str]:
+        """Say in each waiting job that was stored under another contract why nobody takes it; ids of those jobs."""
+        strange = (job.c.state == "queued", job.c.contract != CONTRACT, job.c.code != "other_contract")
+        with self._database.read() as connection:
+            if connection.execute(select(job.c.id).where(*strange).limit(1)).first() is None:
+                return []
+        with self._database.write() as connection:
+            found = connection.execute(select(job.c.id, job.c.contract).where(*strange).with_for_update()).all()
+            for ident, contract in found:
+                says = (
+                    f"Stored under contract {contract or 'unknown'}; workers here keep to {CONTRACT} and leave it "
+                    f"alone. Run a worker of the Sartor that stored it, or have these do it: sartor jobs resume {ident}"
+                )
+                connection.execute(update(job).where(job.c.id == ident).values(error=says, code="other_contract"))
+                tell(connection, ident, [("warning", says, {})], now_at(connection))
+        return [ident for ident, _ in found]
 
     def _lose(self, connection: Connection, whose: Any, at: float) -> list[str]:
         columns = select(job.c.id, job.c.worker, job.c.failures, job.c.most_attempts, job.c.asked)
@@ -218,7 +245,7 @@ class Leases:
         body = json.dumps(dict(result), allow_nan=False)
         return self._end(held, {"state": "succeeded", "result": body}, [*said, ("info", "succeeded", {})])
 
-    def fail(self, held: Job, error: str, code: str, *, again_in: float | None, said: Sequence[Say] = ()) -> Job:
+    def fail(self, held: Job, error: str, code: str, again_in: float | None, said: Sequence[Say] = ()) -> Job:
         """End an attempt badly: it is tried again in some seconds, or not (None), or was tried often enough.
 
         Raises:
@@ -245,7 +272,7 @@ class Leases:
             return self._end(held, {"state": "cancelled"}, [*said, ("info", "cancelled", {})])
         return self._write(held, {"state": "paused", "asked": ""}, [*said, ("info", "paused", {})])
 
-    def give_back(self, held: Job, why: str, *, seconds: float = 0.0, said: Sequence[Say] = ()) -> Job:
+    def give_back(self, held: Job, why: str, seconds: float = 0.0, said: Sequence[Say] = ()) -> Job:
         """End an attempt that is nobody's failure; it is begun again, by whoever is free, in some seconds.
 
         Raises:
