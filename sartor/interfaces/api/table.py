@@ -65,6 +65,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # The wheel
     _get("/wheel", "view", "wheel:look", forms.OneTask),
     _post("/wheel/turn", "operate", "wheel:turn", forms.OneTask),
+    _post("/tasks/{task}/harvest", "operate", "harvest:harvest_task", reach="all"),
+    _get("/tasks/{task}/tests", "view", "standing:versions_of"),
     _get("/approvals", "view", "approvals:list_waiting"),
     _post("/approvals/{task}/approve", "approve", "approvals:approve", forms.Word),
     _post("/approvals/{task}/reject", "approve", "approvals:reject", forms.Word),
