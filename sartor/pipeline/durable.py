@@ -57,7 +57,14 @@ class Memory:
                 "max_executor_threads": 256,
             }
         )
-        self._workflow = DBOS.workflow(name="sartor.job", max_recovery_attempts=None)(self._enter)
+
+        def job(ident: str) -> None:
+            body = self._bodies.pop(ident, None)
+            if body is None:
+                raise _Left  # an execution that nobody here asked for
+            body()
+
+        self._workflow = DBOS.workflow(name="sartor.job", max_recovery_attempts=None)(job)
         DBOS.listen_queues([self._queue])
         DBOS.launch()
         DBOS.register_queue(self._queue, polling_interval_sec=0.1)
@@ -94,12 +101,6 @@ class Memory:
     def forget(self, job: str) -> None:
         """Forget the steps of a job."""
         DBOS.delete_workflow(job)
-
-    def _enter(self, job: str) -> None:
-        body = self._bodies.pop(job, None)
-        if body is None:
-            raise _Left
-        body()
 
 
 def _walk(body: Body, ended: "Future[bool]") -> None:
