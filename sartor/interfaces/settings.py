@@ -25,7 +25,7 @@ VARIABLES = {
     "SARTOR_CURRENCY": "currency of the gateway's books (default: EUR)",
     "SARTOR_RATES": "what one of another currency is in that one, e.g. USD=0.92,GBP=1.17 (default: none)",
     "SARTOR_SMTP_URL": "mail server for news, e.g. smtp://user:password@host:587?from=me@example.org (default: none)",
-    "SARTOR_CHECKPOINT_SECONDS": "from one kept state of a long training to the next (default: 60)",
+    "SARTOR_CHECKPOINT_SECONDS": "from one kept state of a long training to the next; 0 after each step (default: 60)",
     "SARTOR_WHO": "who is recorded as having decided (default: the user's name)",
 }
 """Every variable that Sartor reads."""
@@ -70,7 +70,7 @@ class Settings:
             hourly_price=_number("SARTOR_HOURLY_PRICE", CORE_HOUR),
             currency=env.get("SARTOR_CURRENCY", "EUR"),
             rates=_rates(env.get("SARTOR_RATES", "")),
-            checkpoint_seconds=_number("SARTOR_CHECKPOINT_SECONDS", 60.0),
+            checkpoint_seconds=_number("SARTOR_CHECKPOINT_SECONDS", 60.0, zero=True),
             who=env.get("SARTOR_WHO") or _user(),
         )
 
@@ -150,7 +150,7 @@ def _rates(text: str) -> dict[str, float]:
     return found
 
 
-def _number(name: str, default: float) -> float:
+def _number(name: str, default: float, *, zero: bool = False) -> float:
     text = os.environ.get(name)
     if text is None:
         return default
@@ -158,7 +158,7 @@ def _number(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1e6:
+    if not 0 < value < 1e6 and not (zero and value == 0):
         raise AskError(
             f"{name}={text!r} is no positive number. Set one, or unset it: {VARIABLES[name]}.",
             param=name,

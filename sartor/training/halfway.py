@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sartor.core.jobs import Stopped
+from sartor.core.jobs import Later, Stopped
 from sartor.training.encoder import has_bfloat16
 from sartor.training.job import Job
 
@@ -122,15 +122,15 @@ class Logbook:
         return done
 
     def reached(self, done: int) -> None:
-        """So many steps are done: tell, and keep the state if that is due, or if whoever watches says to pause.
+        """So many steps are done: tell, and keep the state if that is due, or if it is to go on later.
 
         Raises:
-            Stopped: as told by whoever watches.
+            Stopped, Later: as told by whoever watches.
         """
         try:
             self.job.progress(WHAT, done, self.course.steps)
-        except Stopped as stopped:
-            if stopped.why == "pause":
+        except (Stopped, Later) as told:
+            if isinstance(told, Later) or told.why == "pause":
                 self._keep(done)
             raise
         if self.job.checkpoints is not None and self.job.checkpoints.due():

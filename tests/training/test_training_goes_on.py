@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sartor.core.jobs import Stopped
+from sartor.core.jobs import Later, Stopped
 
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
@@ -77,6 +77,9 @@ def test_told_to_pause_it_keeps_what_it_has(tiny, tmp_path):  # noqa: F811
     with pytest.raises(Stopped):
         make("adapter", replace(job, progress=cut_at(5, Stopped("pause"))), **HOW)
     assert list(drawer.states) == [5]
+    with pytest.raises(Later):
+        make("adapter", replace(job, progress=cut_at(9, Later(0.0, "the worker was stopped"))), **HOW)
+    assert max(drawer.states) == 9
 
 
 def test_no_room_for_a_checkpoint_does_not_end_the_training(tiny, tmp_path, caplog):  # noqa: F811
