@@ -149,6 +149,17 @@ def plan_of(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) ->
     return planned(what.onward, _job(shop, cache, what, folder), what.snapshot.splits["train"])
 
 
+def scores(
+    shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path, engine: str, texts: Sequence[str]
+) -> Floats:
+    """(texts, labels) logits of files that `fill` wrote; not for mixtures."""
+    opened = open_engine(engine, shop.store.folder(what.base) if what.base else None, threads=shop.threads)
+    assert not isinstance(opened, Mixer)
+    opened.add("filled", folder)
+    embed = _embed(shop, cache, what.base) if what.base else None
+    return np.stack([s.logits for s in opened.score([("filled", text) for text in texts], embed=embed)])
+
+
 def _variant(shop: Workshop, what: Order, filled: Filled, files: dict[str, str]) -> Variant:
     draft = filled.draft
     parents: dict[str, Artifact] = {"data": what.dataset, **what.parts} | ({"base": what.base} if what.base else {})

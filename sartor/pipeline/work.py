@@ -65,6 +65,11 @@ KINDS: Mapping[str, Kind] = {
         "A task's file: rows in, a gated and released model out.",
         plan="sartor.pipeline.run_job:plan_job",
     ),
+    "learn": Kind(
+        "sartor.pipeline.learn_job:learn_job",
+        "What traffic taught becomes a candidate that is held against what is live.",
+        plan="sartor.pipeline.learn_job:plan_learn",
+    ),
 }
 """Name -> kind. Add a line for yours."""
 

@@ -1,0 +1,70 @@
+"""Learning as a durable job, and what a run would do before it is started."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sartor.core.errors import AskError
+from sartor.core.jobs import Context, JobRequest
+from sartor.core.records import Dataset
+from sartor.core.section import Pick
+from sartor.pipeline.here import Here
+from sartor.pipeline.learn import MAY, beginning, learn, row_ids, rows_of
+from sartor.pipeline.make import made_for
+from sartor.pipeline.run import hall_on
+from sartor.pipeline.task_file import parse_task
+from sartor.pipeline.workshop import Workshop
+
+
+def learn_request(name: str, *, file: str = "", strategies: Sequence[Pick] | None = None, who: str = "") -> JobRequest:
+    """The job that learns for a task.
+
+    Args:
+        file: text of a task file, where another contract than the live one is meant.
+    """
+    args: dict[str, Any] = {"task": name}
+    args |= {"file": file} if file else {}
+    args |= {"strategies": [pick.model_dump(mode="json") for pick in strategies]} if strategies is not None else {}
+    return JobRequest(kind="learn", args=args, task=name, once=f"learn {name}", who=who)
+
+
+def learn_job(shop: Workshop, context: Context) -> Mapping[str, Any]:
+    """The handler of kind `learn`."""
+    args = context.job.args
+    name = args.get("task")
+    if not isinstance(name, str) or not name:
+        raise AskError("A job of kind 'learn' needs 'task', the task's name.", param="args", code="bad_job")
+    task = parse_task(args["file"]) if args.get("file") else None
+    picks = [Pick.model_validate(item) for item in args["strategies"]] if "strategies" in args else None
+    return learn(shop, task, name, context=context, strategies=picks).body()
+
+
+def plan_learn(shop: Workshop, args: Mapping[str, Any]) -> dict[str, Any]:
+    """What learning would do now: rows, seconds and money, as far as past runs tell. Makes only the harvest.
+
+    Raises:
+        NotFoundError: no such task is live.
+    """
+    name = str(args.get("task", ""))
+    live, task = beginning(shop, parse_task(args["file"]) if args.get("file") else None, name, Here())
+    base = shop.store.ledger.get(live.data)
+    assert isinstance(base, Dataset)
+    data, taught = rows_of(shop, Here(), task, base)
+    place = hall_on(shop, task, data, may=MAY)
+    before = set(row_ids(shop, base))
+    train = [row.id for row in place.snapshot.splits["train"]]
+    took = made_for(shop, live)
+    seconds = took.seconds / max(base.counts["train"], 1) * len(train) * len(task.candidates)
+    return {
+        "task": name,
+        "harvest": dict(taught.facts),
+        "train_rows": len(train),
+        "new_rows": sum(row not in before for row in train),
+        "test_rows": data.counts["test"],
+        "strategies": [pick.use for pick in task.learn.strategies],
+        "steps": ["harvest", "choose a strategy", *(f"make {c.title}" for c in task.candidates), "inspect", "decide"],
+        "seconds": seconds,
+        "cost": seconds * shop.second_price,
+        "currency": task.value.currency,
+        "ship": task.wheel.ship,
+        "how_known": "what making the live variant took, by the row",
+    }
