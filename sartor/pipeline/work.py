@@ -57,6 +57,8 @@ class Kind:
     """`module:function`, a `Planner`; '' where nothing can be foretold."""
     queue: Queue = "cpu"
     """Where it waits unless the asker says otherwise."""
+    local: bool = False
+    """Whether it reads files where it runs, so that nobody asks for it over HTTP."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -64,11 +66,17 @@ KINDS: Mapping[str, Kind] = {
         "sartor.pipeline.run_job:run_job",
         "A task's file: rows in, a gated and released model out.",
         plan="sartor.pipeline.run_job:plan_job",
+        local=True,
     ),
     "learn": Kind(
         "sartor.pipeline.learn_job:learn_job",
         "What traffic taught becomes a candidate that is held against what is live.",
         plan="sartor.pipeline.learn_job:plan_learn",
+    ),
+    "finetune": Kind("sartor.pipeline.finetune:finetune", "A file sent through OpenAI's fine-tuning API, to a model."),
+    "rebuild": Kind(
+        "sartor.pipeline.rebuild:rebuild_job",
+        "A task made again under a change (a recall, a campaign), held against what is live.",
     ),
 }
 """Name -> kind. Add a line for yours."""
