@@ -88,7 +88,8 @@ async def answer(shop: Workshop, place: Place, stop: asyncio.Event, ready: Calla
     traces = _traces(counters) if place.traces else None
     await station.start()
     calm_collector()
-    server = await serve(station.app.handle, [socket.socket(fileno=os.dup(number)) for number in place.sockets])
+    sockets = [socket.socket(fileno=os.dup(number)) for number in place.sockets]
+    server = await serve(station.app.handle, sockets, spools=station.app.spool)
     counters.watch("connections", lambda: server.connections)
     counters.watch("in_flight", lambda: server.in_flight)
     counters.watch("capture", station.recorder.counts)

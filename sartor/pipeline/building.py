@@ -165,6 +165,29 @@ class Builder:
             fields={"version": numbered},
         )
 
+    def tuned(self, pointer: Pointer, view: View) -> Served | None:
+        """A fine-tuned model, loaded by its first question; None where its task is retired."""
+        contract = contract_of(self._shop, pointer.name, pointer.decision)
+        if view.retired(contract.name):
+            return None
+        stages = {"policy": pointer.name, "shadow": None, "canary": None, "tenants": ()}
+        return Served(
+            name=pointer.name,
+            version=pointer.name,
+            variant=pointer.digest,
+            task=Task.model_validate(contract.contract),
+            predictor=Late(self._handles, pointer),
+            route=declared_for(view, contract.name).model_copy(update=stages),
+            labels=variant_named(self._shop, pointer.digest).labels,
+            created=seconds_of(pointer.moved),
+        )
+
+    def unbuilt(self, pointer: Pointer, name: str) -> Served:
+        """A version or fine-tuned model as /v1/models tells it: by name, without a look at what stands there."""
+        route = Route(name=name, policy=pointer.name)
+        late, at = Late(self._handles, pointer), seconds_of(pointer.moved)
+        return Served(pointer.name, pointer.name, pointer.digest, None, late, route, created=at)
+
     def _route(self, name: str, record: str, view: View) -> Built:
         route = self._declared(name, record, view)
         task, labels = self._task(route)

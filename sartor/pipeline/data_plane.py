@@ -28,6 +28,7 @@ from sartor.gateway.door import LOOPBACK
 from sartor.gateway.limits import LeasedPurse, Limiter
 from sartor.pipeline.building import Aids
 from sartor.pipeline.canary import trip
+from sartor.pipeline.finetune_port import Bureau
 from sartor.pipeline.routing import RoutingTable
 from sartor.pipeline.serve import Asker, Handles
 from sartor.pipeline.traffic import redact
@@ -115,6 +116,7 @@ def open_station(
     booked = ShadowBooks(recorder, counters)
     aids = Aids(background=beside, shadowed=booked.shadowed, purse=LeasedPurse(limiter), clock=time.monotonic)
     routes = RoutingTable(shop, Handles(shop, models), aids)
+    bureau = Bureau(shop, lambda caller, name: any(served.name == name for served in routes.names(caller)))
     app = DataPlane(
         routes,
         keyring=keyring,
@@ -122,6 +124,7 @@ def open_station(
         recorder=recorder,
         counters=counters,
         inbox=inbox(routes.labels_of),
+        tuner=bureau,
         limits=limits,
         hosts=hosts,
     )

@@ -36,6 +36,7 @@ from sartor.pipeline.declared import UPSTREAM, all_pointers
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.upstreams import open_declared, price_for
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.tuned import is_tuned, owns
 from sartor.store.credentials import EVERY_TENANT
 from sartor.store.ledger import Pointer
 
@@ -222,7 +223,9 @@ class RoutingTable:
         """Everything that the caller can ask for: routes, tasks with their versions, exposed upstreams, bases."""
         view = self._view
         plain = [built.served for name, built in view.built.items() if _open(view, name, caller)]
-        return plain + [_listed(view, handle) for handle in view.handles() if _open(view, handle, caller)]
+        versions = [self._listed(view, handle) for handle in view.handles() if _open(view, handle, caller)]
+        tuned = [name for name in view.pointers if is_tuned(name) and _open(view, name, caller)]
+        return plain + versions + [self._builder.unbuilt(view.pointers[name], "tuned") for name in tuned]
 
     def resolve(self, name: str, caller: Caller) -> Served:
         """What answers under a name.
@@ -248,15 +251,27 @@ class RoutingTable:
     def _bind_late(self, handle: str, view: View) -> Served | None:
         """A version that nobody has asked for yet: loaded at its first question, then kept."""
         pointer = view.pointers.get(handle)
-        if pointer is None:
+        if pointer is None and is_tuned(handle):
+            # Its job has just told its name, and its owner asks at once.
+            pointer = self._shop.store.ledger.resolve(handle)
+        if pointer is None or not pointer.digest:
             return None
         key = (handle, pointer.digest, pointer.decision)
         if key not in self._late:
-            bound = self._builder.handle(handle, view)
+            tuned = is_tuned(handle)
+            bound = self._builder.tuned(pointer, view) if tuned else self._builder.handle(handle, view)
             if bound is None:
                 return None
             self._late[key] = bound
         return None if view.retired(handle.partition("@")[0]) else self._late[key]
+
+    def _listed(self, view: View, handle: str) -> Served:
+        """A version as /v1/models tells it, without loading it."""
+        pointer, task = view.pointers[handle], handle.partition("@")[0]
+        built = view.built.get(task)
+        if built is None:  # its task has versions and none is live: told by name alone
+            return self._builder.unbuilt(pointer, task)
+        return replace(built.served, name=handle, variant=pointer.digest, created=seconds_of(pointer.moved), fields={})
 
 
 def _unreadable(name: str, error: ValidationError) -> StoreError:
@@ -271,7 +286,7 @@ def _open(view: View, name: str, caller: Caller) -> bool:
         return False
     built = view.built.get(name) or view.built.get(name.partition("@")[0])
     if built is None:
-        return True
+        return not is_tuned(name) or owns(caller.tenant, name, EVERY_TENANT)
     upstream = view.upstreams.get(name)
     if upstream is not None and not built.record and not upstream.spec.exposed:
         return False
@@ -286,18 +301,9 @@ def _not_there(view: View, name: str, caller: Caller) -> SartorError:
     if caller.sees(name) and view.retired(task):
         return retired(task)
     versions = [handle for handle in view.handles() if handle.partition("@")[0] == task]
-    known = [known for known in (*view.built, *versions) if _open(view, known, caller)]
+    tuned = [known for known in view.pointers if is_tuned(known)] if is_tuned(name) else []
+    known = [known for known in (*view.built, *versions, *tuned) if _open(view, known, caller)]
     return unknown("model", name, known, param="model", code="model_not_found")
-
-
-def _listed(view: View, handle: str) -> Served:
-    """A version as /v1/models tells it, without loading it."""
-    pointer, task = view.pointers[handle], handle.partition("@")[0]
-    built = view.built.get(task)
-    if built is None:
-        # Its task has versions and none is live: told by name alone.
-        built = next(iter(view.built.values()))
-    return replace(built.served, name=handle, variant=pointer.digest, created=seconds_of(pointer.moved), fields={})
 
 
 def _today() -> str:

@@ -125,12 +125,11 @@ class Handles:
         return self.bind(pointer)
 
     def bind(self, pointer: Pointer) -> Bound:
-        """What stands at a pointer of a task, under the contract of its decision."""
-        task = pointer.name.partition("@")[0]
-        contract = contract_of(self._shop, task, pointer.decision)
+        """What stands at a pointer of a task, or of a fine-tuned model, under the contract of its decision."""
+        contract = contract_of(self._shop, pointer.name.partition("@")[0], pointer.decision)
         key = (pointer.digest, contract.digest)
         if key not in self._bound:
-            self._bound[key] = self._bind(task, pointer.digest, Task.model_validate(contract.contract))
+            self._bound[key] = self._bind(pointer, Task.model_validate(contract.contract))
         return self._bound[key]
 
     def holds(self, pointer: Pointer) -> bool:
@@ -143,13 +142,16 @@ class Handles:
         ledger = self._shop.store.ledger
         return [name for name in task_names(ledger) if ledger.resolve(name + LIVE)]
 
-    def _bind(self, name: str, digest: str, task: Task) -> Bound:
+    def _bind(self, pointer: Pointer, task: Task) -> Bound:
+        digest = pointer.digest
         variant = variant_named(self._shop, digest)
         # One answer before the first request: it loads everything, and what can't answer is not served.
         self.models.probabilities([(digest, "")])
         answering = answering_of(self._shop, task, variant)
         predictor = VariantPredictor(self.models, digest, answering, ask=self.models.ask)
-        numbered = next(v.name for v in versions(self._shop.store.ledger, name) if v.digest == digest)
+        # A fine-tuned model need not stand in the stock of its task: then its own name is the fixed one.
+        stock = versions(self._shop.store.ledger, task.name)
+        numbered = next((v.name for v in stock if v.digest == digest), pointer.name)
         return Bound(task, numbered, digest, variant.labels, predictor)
 
 
