@@ -26,6 +26,7 @@ VARIABLES = {
     "SARTOR_RATES": "what one of another currency is in that one, e.g. USD=0.92,GBP=1.17 (default: none)",
     "SARTOR_SMTP_URL": "mail server for news, e.g. smtp://user:password@host:587?from=me@example.org (default: none)",
     "SARTOR_CHECKPOINT_SECONDS": "from one kept state of a long training to the next; 0 after each step (default: 60)",
+    "SARTOR_UPLOAD_MB": "megabytes of the largest file that the data plane takes (default: 512)",
     "SARTOR_WHO": "who is recorded as having decided (default: the user's name)",
 }
 """Every variable that Sartor reads."""
@@ -46,6 +47,7 @@ class Settings:
     currency: str
     rates: dict[str, float]
     checkpoint_seconds: float
+    upload_megabytes: int
     who: str
 
     @classmethod
@@ -71,6 +73,7 @@ class Settings:
             currency=env.get("SARTOR_CURRENCY", "EUR"),
             rates=_rates(env.get("SARTOR_RATES", "")),
             checkpoint_seconds=_number("SARTOR_CHECKPOINT_SECONDS", 60.0, zero=True),
+            upload_megabytes=int(_number("SARTOR_UPLOAD_MB", 512)),
             who=env.get("SARTOR_WHO") or _user(),
         )
 
@@ -98,6 +101,7 @@ class Settings:
             currency=self.currency,
             rates=self.rates,
             checkpoint_seconds=self.checkpoint_seconds,
+            upload_megabytes=self.upload_megabytes,
             environment=os.environ,
             progress=progress,
         )

@@ -74,6 +74,7 @@ async def answer(shop: Workshop, place: Place, stop: asyncio.Event, ready: Calla
 
     `ready` is called when the first request can be answered.
     """
+    from sartor.gateway.bounds import Limits
     from sartor.gateway.watching import open_breakers, shadows
     from sartor.gateway.wire.server import serve
     from sartor.pipeline.data_plane import open_station
@@ -89,7 +90,8 @@ async def answer(shop: Workshop, place: Place, stop: asyncio.Event, ready: Calla
     await station.start()
     calm_collector()
     sockets = [socket.socket(fileno=os.dup(number)) for number in place.sockets]
-    server = await serve(station.app.handle, sockets, spools=station.app.spool)
+    limits = Limits(upload_bytes=shop.upload_megabytes << 20)
+    server = await serve(station.app.handle, sockets, limits, spools=station.app.spool)
     counters.watch("connections", lambda: server.connections)
     counters.watch("in_flight", lambda: server.in_flight)
     counters.watch("capture", station.recorder.counts)

@@ -31,6 +31,8 @@ class Workshop:
     """Where secrets named by `env` are looked up, at the moment they are needed."""
     checkpoint_seconds: float = 60.0
     """From one kept state of a long training to the next; 0: after each step."""
+    upload_megabytes: int = 512
+    """Of the largest file that the data plane takes."""
     progress: Progress = silent
 
     @property

@@ -286,7 +286,7 @@ class Reader:
         if self._spool is not None:
             return TooLargeError(
                 f"The file has more than {self._most:,} bytes with what is sent around it, which is the limit. Split "
-                "it, or let the server take more: SARTOR_UPLOAD_BYTES.",
+                "it, or let the server take more: SARTOR_UPLOAD_MB.",
                 code="file_too_large",
                 param="file",
             )
