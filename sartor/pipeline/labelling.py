@@ -100,9 +100,8 @@ def queue(
         raise _nothing(desk, entries, who)
     worth = weigh(desk, entries)
     needs = wanted(desk, worth)
-    chosen = _choose(
-        desk, worth, who, size, allowed=_allowed(worth, free, focus, desk), mine=mine, needy=bool(needs.rows)
-    )
+    allowed = _allowed(worth, free, focus, desk)
+    chosen = _choose(desk, worth, size, allowed=allowed, mine=mine, needy=bool(needs.rows))
     taken = set(claims.take(desk.task.name, [item.item for item in chosen], who, until=now + LEASE, now=now, size=size))
     labelling = desk.task.labelling
     return Sitting(
