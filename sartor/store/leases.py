@@ -259,7 +259,7 @@ class Leases:
         if failures >= held.most_attempts:
             last: Say = ("error", f"tried {failures} times, and not again before somebody asks for it", {})
             return self._end(held, values | {"state": "dead"}, [*said, event, last])
-        again: Say = ("warning", f"{error} Again in {again_in:.0f} s.", {"code": code})
+        again: Say = ("warning", f"{error.rstrip('.')}. Again in {again_in:.0f} s.", {"code": code})
         return self._free(held, values, again_in, [*said, again])
 
     def stop(self, held: Job, why: Literal["cancel", "pause"], said: Sequence[Say] = ()) -> Job:

@@ -7,7 +7,7 @@ Knows no HTTP.
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property
 from importlib import import_module
@@ -115,9 +115,17 @@ class Text:
     media: str
 
 
+@dataclass(frozen=True)
+class Stream:
+    """An answer that goes on, as server-sent events."""
+
+    pieces: Iterator[Sequence[tuple[str, int | None, Any]]]
+    """What is new at each look: names, numbers and JSON of events. Each look is made in a thread."""
+
+
 def as_json(found: Any) -> Any:
     """What a verb returned, in the form that the command line prints with --json."""
-    if isinstance(found, Text) or found is None:
+    if isinstance(found, Text | Stream) or found is None:
         return found
     if hasattr(found, "body"):
         return as_json(found.body())

@@ -7,7 +7,7 @@ block, so that each runs in one of a few threads.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ from sartor.gateway.envelope import JSON, error_response
 from sartor.gateway.parts import Keyring
 from sartor.gateway.strict_json import read_object
 from sartor.gateway.wire.http import Request, Response
-from sartor.interfaces.api.endpoint import Endpoint, Text
+from sartor.interfaces.api.endpoint import Endpoint, Stream, Text
 from sartor.interfaces.api.table import ENDPOINTS
 from sartor.pipeline.access import OWNER, audited, is_house
 from sartor.pipeline.workshop import Workshop
@@ -46,6 +46,12 @@ WAITING = 64
 """Requests under way at most; more are refused."""
 SECONDS = 60.0
 """For one answer."""
+STREAMS = 64
+"""Answers that go on, at most."""
+STREAM_PAUSE, KEEP_ALIVE = 0.5, 15.0
+"""Seconds between two looks for news, and between two signs of life where there is none."""
+EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+UNSTORED = (b"cache-control", b"no-store")
 
 log = logging.getLogger("sartor.api")
 
@@ -77,6 +83,7 @@ class ControlPlane:
         self._endpoints, self._seconds = tuple(endpoints), seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="control")
         self._under_way = 0
+        self._streams = 0
 
     async def handle(self, request: Request) -> Response:
         """The answer to one request, whatever comes."""
@@ -103,7 +110,26 @@ class ControlPlane:
             return error_response(error, ident)
         if isinstance(found, Text):
             return Response(200, [(b"content-type", found.media.encode())], found.content.encode())
+        if isinstance(found, Stream):
+            return Response(200, [EVENTS, UNSTORED], self._events(found))
         return Response(200, [JSON], orjson.dumps(found, default=str))
+
+    async def _events(self, found: Stream) -> AsyncIterator[bytes]:
+        """The pieces as they come, each fetched in a thread; a comment now and then keeps the connection open."""
+        loop, quiet = asyncio.get_running_loop(), 0.0
+        self._streams += 1
+        try:
+            while (pieces := await loop.run_in_executor(self._threads, next, found.pieces, None)) is not None:
+                for name, number, data in pieces:
+                    head = b"" if number is None else b"id: %d\n" % number
+                    yield head + b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data, default=str))
+                quiet = 0.0 if pieces else quiet + STREAM_PAUSE
+                if quiet >= KEEP_ALIVE:
+                    quiet = 0.0
+                    yield b": still here\n\n"
+                await asyncio.sleep(STREAM_PAUSE)
+        finally:
+            self._streams -= 1
 
     def close(self) -> None:
         """Let no more verb begin; those under way end."""
@@ -163,10 +189,11 @@ class ControlPlane:
         if request.body:
             read_object(request.body, depth=JSON_DEPTH)
         query, body = endpoint.read_query(pairs), endpoint.read_body(request.body)
-        return {**dict(query), **dict(body), **named, "asked": body if endpoint.body else query}
+        offered = {**dict(query), **dict(body), **named, "asked": body if endpoint.body else query}
+        return offered | (_streaming(request) if "stream" in offered else {})
 
     async def _run(self, endpoint: Endpoint, caller: Caller, offered: dict[str, Any]) -> Any:
-        if self._under_way >= WAITING:
+        if self._under_way >= WAITING or (offered.get("stream") and self._streams >= STREAMS):
             raise BusyError("Too much is under way. Try again in a moment.", retry_after=1.0)
         shop = replace(self._shop, who=f"key {caller.key}" if caller.key else "loopback")
         given = offered | {"shop": shop, "caller": caller, "counted": self._counted}
@@ -189,6 +216,14 @@ class ControlPlane:
             ) from error
         finally:
             self._under_way -= 1
+
+
+def _streaming(request: Request) -> dict[str, Any]:
+    """What an event source asks for in headers: events as they come, behind the last one that it saw."""
+    if b"text/event-stream" not in request.headers.get(b"accept", b""):
+        return {}
+    last = request.headers.get(b"last-event-id", b"")
+    return {"stream": True} | ({"after": int(last)} if last.isdigit() and len(last) < 10 else {})
 
 
 def _name(value: str, param: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sartor.interfaces.api import books, forms, verbs
+from sartor.interfaces.api import books, forms, jobs, jobs_forms, verbs
 from sartor.interfaces.api.endpoint import PREFIX, Endpoint
 
 
@@ -71,6 +71,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/approvals/{task}/approve", "approve", "approvals:approve", forms.Word),
     _post("/approvals/{task}/reject", "approve", "approvals:reject", forms.Word),
     _get("/notices", "view", "notify:list_notices", forms.OfTask),
+    # Jobs
+    _get("/jobs", "view", jobs.list_jobs, jobs_forms.JobList, reach="own"),
+    _post("/jobs", "operate", jobs.submit_job, jobs_forms.NewJob),
+    _get("/jobs/{id}", "view", "jobs:show_job", reach="own"),
+    _get("/jobs/{id}/events", "view", jobs.job_events, jobs_forms.Events, reach="own"),
+    _post("/jobs/{id}/cancel", "operate", "jobs:cancel_job", reach="own"),
+    _post("/jobs/{id}/pause", "operate", "jobs:pause_job", reach="own"),
+    _post("/jobs/{id}/resume", "operate", "jobs:resume_job", reach="own"),
+    _post("/jobs/{id}/retry", "operate", "jobs:retry_job", reach="own"),
+    _get("/workers", "view", "jobs:list_workers"),
     # Access
     _get("/keys", "administer", "access:list_keys", forms.Keys, reach="own"),
     _post("/keys", "administer", "access:create_key", forms.NewKey, reach="own"),

@@ -1,9 +1,10 @@
 """Verbs that only the control plane has, or that ask more of whoever comes over HTTP than of the command line."""
 
-from typing import Any
+from typing import Any, get_args
 
 from sartor.core.access import Caller
 from sartor.core.errors import ForbiddenError, NotFoundError
+from sartor.core.jobs import State
 from sartor.core.records import Decision
 from sartor.core.route import Upstream
 from sartor.interfaces.api.endpoint import Text
@@ -15,9 +16,12 @@ def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def metrics(counted: Any) -> Text:
-    """Counters of all workers, as Prometheus reads them."""
-    return Text(counted(), "text/plain; version=0.0.4; charset=utf-8")
+def metrics(shop: Workshop, counted: Any) -> Text:
+    """Counters of all workers, and jobs by their state, as Prometheus reads them."""
+    states = dict.fromkeys(get_args(State), 0) | shop.store.jobs.counts()
+    lines = ["# HELP sartor_jobs Durable jobs by their state.", "# TYPE sartor_jobs gauge"]
+    lines += [f'sartor_jobs{{state="{state}"}} {count}' for state, count in states.items()]
+    return Text(counted() + "\n".join(lines) + "\n", "text/plain; version=0.0.4; charset=utf-8")
 
 
 def openapi() -> dict[str, Any]:
