@@ -16,6 +16,7 @@ from sartor.interfaces.cli import (
     explaining,
     gateway,
     hub,
+    jobs,
     keys,
     recall,
     registry,
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, explaining, serving, top, upkeep):
+for part in (chain, decisions, explaining, jobs, serving, top, upkeep):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
@@ -51,6 +52,7 @@ for group in (
     keys.app,
     traffic.app,
     economics.app,
+    jobs.app,
     recall.app,
     wheel.app,
     wheel.approvals,
