@@ -34,6 +34,7 @@ SHELVES = {
     "sartor.evaluation.metrics": "Figures of every report; their names stand in `gate.guards`.",
     "sartor.gateway.policies": "What answers a route: `use` of its policy, settings beside it.",
     "sartor.gateway.protocols": "How upstreams are spoken to: `protocol` of an upstream.",
+    "sartor.feedback.judges": "Who else says whether an answer was right: `use` of a judge under `judges`.",
 }
 """Package -> what stands on that shelf."""
 NOTE = "<!-- Made by `python -m sartor.interfaces.reference` from the code: edit the code. -->"

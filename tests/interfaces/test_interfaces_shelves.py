@@ -23,6 +23,7 @@ AT_LEAST = {
     "sartor.evaluation.metrics": 9,
     "sartor.gateway.policies": 9,
     "sartor.gateway.protocols": 3,
+    "sartor.feedback.judges": 3,
 }
 PLUGINS = [(package, name) for package in SHELVES for name in Shelf(package).own()]
 
