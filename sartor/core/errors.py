@@ -219,6 +219,7 @@ EXTRAS = {
     "presidio_analyzer": "pii",
     "simple_icd_10_cm": "demo",
     "duckdb": "analytics",
+    "croniter": "worker",
     "dbos": "worker",
     "opentelemetry": "otel",
 }

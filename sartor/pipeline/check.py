@@ -1,14 +1,19 @@
 """Read a task against its data before anything is made."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from sartor.core.errors import MissingExtraError
 from sartor.core.task import Task
 from sartor.data.check import Finding, check_task
 from sartor.data.reading import SOURCES
 from sartor.evaluation.measure import METRICS
+from sartor.feedback.judging import JUDGES
 from sartor.gateway.unpack import check_input
 from sartor.pipeline.curate import CURATORS, curate, open_dataset, read
 from sartor.pipeline.make import RECIPES
+from sartor.pipeline.onward import STRATEGIES
+from sartor.pipeline.schedule import next_time
 from sartor.pipeline.workshop import Workshop
 
 
@@ -35,6 +40,13 @@ def check_plugins(task: Task) -> None:
         CURATORS.take(curator.use).read(curator.settings)
     for metric in task.gate.guards:
         METRICS.take(metric)
+    for strategy in task.learn.strategies:
+        STRATEGIES.take(strategy.use).read(strategy.settings)
+    for judge in task.judges:
+        JUDGES.take(judge.use).read(judge.settings)
+    if task.wheel.schedule:
+        with suppress(MissingExtraError):  # whoever turns the wheel needs it, not whoever makes models
+            next_time(task.wheel.schedule, 0.0)
     for candidate in task.candidates:
         RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
         if candidate.base:
