@@ -97,7 +97,7 @@ def feedback_of(desk: Desk, given: Given, at: float) -> Feedback | None:
     tags |= {SAMPLE: "random"} if given.picked == "random" else {}
     tags |= {SETTLES: "yes"} if settles else {}
     tags |= {"sitting": given.sitting} if given.sitting else {}
-    tags |= {"seconds": f"{_counted(desk, given.seconds):.1f}"} if given.seconds > 0 else {}
+    tags |= {"seconds": f"{counted(desk, given.seconds):.1f}"} if given.seconds > 0 else {}
     tags |= {} if given.label else {UNSURE: "yes"}
     return Feedback(
         id=_new_id(desk, tenant, given, who),
@@ -200,6 +200,6 @@ def _new_id(desk: Desk, tenant: str, given: Given, who: str) -> str:
         number += 1
 
 
-def _counted(desk: Desk, seconds: float) -> float:
-    """Seconds that count as work."""
+def counted(desk: Desk, seconds: float) -> float:
+    """Seconds that count as work: a pause does not."""
     return min(seconds, PAUSE * desk.task.labelling.seconds_per_row) if math.isfinite(seconds) else 0.0

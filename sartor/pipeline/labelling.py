@@ -103,18 +103,42 @@ def queue(
     allowed = _allowed(worth, free, focus, desk)
     chosen = _choose(desk, worth, size, allowed=allowed, mine=mine, needy=bool(needs.rows))
     taken = set(claims.take(desk.task.name, [item.item for item in chosen], who, until=now + LEASE, now=now, size=size))
+    items = tuple(item for item in chosen if item.item in taken)
+    return _sitting(desk, who, items, entries, ident=sitting, says=needs.says)
+
+
+def dispute_sitting(desk: Desk, who: str) -> Sitting:
+    """Every row on which others disagree, for somebody who has said nothing of it."""
+    who = named(who)
+    entries = desk.entries()
+    disputed = [place for place, entry in enumerate(entries) if entry.disputed and _may(entry, who)]
+    worth = weigh(desk, entries) if disputed else None
+    items = [_item(desk, worth, place, "adjudicate", 0.0) for place in disputed] if worth else []
+    return _sitting(desk, who, items, entries)
+
+
+def _sitting(
+    desk: Desk, who: str, items: Sequence[Item], entries: Sequence[Entry], *, ident: str = "", says: str = ""
+) -> Sitting:
     labelling = desk.task.labelling
     return Sitting(
-        id=sitting or f"s-{secrets.token_hex(6)}",
+        id=ident or f"s-{secrets.token_hex(6)}",
         task=desk.task.name,
         who=who,
-        items=tuple(item for item in chosen if item.item in taken),
+        items=tuple(items),
         labels=desk.labels,
         price=labelling.seconds_per_row / 60.0 * labelling.minute_price,
         currency=desk.task.value.currency,
         left=sum(entry.is_open() for entry in entries),
-        says=needs.says,
+        says=says,
     )
+
+
+def renew(desk: Desk, who: str, items: Sequence[str], *, now: float | None = None) -> None:
+    """Keep rows before somebody who is still at work."""
+    now = time.time() if now is None else now
+    claims = Claims(desk.shop.store.ledger.database)
+    claims.take(desk.task.name, items, named(who), until=now + LEASE, now=now, size=len(items))
 
 
 def _may(entry: Entry, who: str) -> bool:

@@ -18,6 +18,7 @@ from sartor.interfaces.cli import (
     hub,
     jobs,
     keys,
+    labelling,
     learning,
     recall,
     registry,
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, explaining, jobs, learning, serving, top, upkeep):
+for part in (chain, decisions, explaining, jobs, labelling, learning, serving, top, upkeep):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
@@ -54,6 +55,7 @@ for group in (
     traffic.app,
     economics.app,
     jobs.app,
+    labelling.app,
     recall.app,
     wheel.app,
     wheel.approvals,
