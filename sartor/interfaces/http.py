@@ -37,6 +37,8 @@ class Plan:
     drain_seconds: float = 30.0
     read_only: bool = False
     traces: bool = False
+    job_slots: int = 0
+    """Durable jobs that a worker beside the server does at the same time; 0: there is none."""
 
 
 @dataclass(frozen=True)
@@ -89,21 +91,37 @@ def serve_forever(shop: Workshop, plan: Plan, ready: Callable[[Listening], None]
         AskError, ConflictError: a port can't be used.
         SartorError: a worker can't be started.
     """
+    from sartor.interfaces.beside import worker_beside
     from sartor.store.keys import Keys
 
     keyed = bool(Keys(shop.store.ledger.database).everything().keys)
-    with bind(plan.host, plan.port, keyed=keyed) as data, bind(plan.admin_host, plan.admin_port, keyed=keyed) as admin:
+    with (
+        bind(plan.host, plan.port, keyed=keyed) as data,
+        bind(plan.admin_host, plan.admin_port, keyed=keyed) as admin,
+        worker_beside(shop, plan.job_slots, plan.drain_seconds) as beside,
+    ):
         listening = Listening(_url(plan.host, data), _url(plan.admin_host, admin), names_of(shop))
+        house = House(shop, plan, data, admin, beside.stop if beside else lambda: None)
         if plan.workers == 1:
-            run(_alone(shop, plan, data, admin, lambda: ready(listening)))
+            run(_alone(house, lambda: ready(listening)))
         else:
             # The plain loop: only this one starts processes, and it answers no application.
-            asyncio.run(_several(shop, plan, data, admin, lambda: ready(listening)))
+            asyncio.run(_several(house, lambda: ready(listening)))
 
 
-async def _alone(
-    shop: Workshop, plan: Plan, data: socket.socket, admin: socket.socket, ready: Callable[[], None]
-) -> None:
+@dataclass(frozen=True)
+class House:
+    """What a running server is made of."""
+
+    shop: Workshop
+    plan: Plan
+    data: socket.socket
+    admin: socket.socket
+    told: Callable[[], None]
+    """Called when it is told to stop."""
+
+
+async def _alone(house: House, ready: Callable[[], None]) -> None:
     from sartor.gateway.counters import Counters
 
     counted: list[Counters] = []
@@ -112,14 +130,12 @@ async def _alone(
         counted.append(counters)
         ready()
 
-    stop = stopping(data)
-    async with control_plane(shop, plan, admin, lambda: counted[0].text().decode() if counted else ""):
-        await answer(shop, place_of(shop, plan, data), stop, up)
+    shop, plan, stop = house.shop, house.plan, stopping(house.data, house.told)
+    async with control_plane(shop, plan, house.admin, lambda: counted[0].text().decode() if counted else ""):
+        await answer(shop, place_of(shop, plan, house.data), stop, up)
 
 
-async def _several(
-    shop: Workshop, plan: Plan, data: socket.socket, admin: socket.socket, ready: Callable[[], None]
-) -> None:
+async def _several(house: House, ready: Callable[[], None]) -> None:
     from sartor.gateway.counters import merged
     from sartor.gateway.exposition import exposition
     from sartor.interfaces.logs import log_as_json
@@ -132,9 +148,10 @@ async def _several(
         return Job(place.name, command, place.sockets, last=last)
 
     log_as_json()
-    loop, stop = asyncio.get_running_loop(), stopping(data)
+    shop, plan = house.shop, house.plan
+    loop, stop = asyncio.get_running_loop(), stopping(house.data, house.told)
     with engine_socket(shop.store.root) as (engine, path):
-        worker = replace(place_of(shop, plan, data), engine=str(path))
+        worker = replace(place_of(shop, plan, house.data), engine=str(path))
         engine_place = replace(worker, name="engine", sockets=(engine.fileno(),), engine="", holds=True)
         jobs = [job(engine_place, last=True), *(job(replace(worker, name=f"w{n}")) for n in range(plan.workers))]
         supervisor = Supervisor(jobs, drain_seconds=plan.drain_seconds)
@@ -143,7 +160,7 @@ async def _several(
             told = asyncio.run_coroutine_threadsafe(supervisor.snapshots(), loop).result(timeout=5)
             return exposition(merged(told)).decode()
 
-        async with control_plane(shop, plan, admin, counted):
+        async with control_plane(shop, plan, house.admin, counted):
             await supervisor.run(stop, ready)
 
 
@@ -192,11 +209,12 @@ async def control_plane(
             await asyncio.to_thread(keeper.stop)
 
 
-def stopping(data: socket.socket) -> asyncio.Event:
-    """Set when this process is told to stop; from then on nobody can connect to the socket."""
+def stopping(data: socket.socket, also: Callable[[], None] = lambda: None) -> asyncio.Event:
+    """Set when this process is told to stop; from then on nobody can connect to the socket. `also` is called then."""
     stop = asyncio.Event()
 
     def told() -> None:
+        also()
         data.close()  # workers close theirs: without one left, callers are refused instead of left waiting
         stop.set()
 

@@ -29,6 +29,9 @@ def serve(
     traces: Annotated[
         bool, typer.Option("--traces", help="Export OpenTelemetry spans; on where OTEL_EXPORTER_OTLP_ENDPOINT is set.")
     ] = False,
+    with_worker: Annotated[
+        bool, typer.Option("--with-worker", help="Do durable jobs beside, in a process of its own.")
+    ] = False,
 ) -> None:
     """Answer any OpenAI client under the names of tasks and routes; the control plane has a port of its own.
 
@@ -42,7 +45,7 @@ def serve(
     read_only = not settings.ledger_url and not os.access(settings.home, os.W_OK)
     beside = admin_port if admin_port is not None else port and port + 1
     traces = traces or "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ
-    plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces)
+    plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces, int(with_worker))
 
     def ready(on: Listening) -> None:
         say(f"Serving {', '.join(on.names) or 'no task yet'} on {on.url}/v1")
