@@ -63,7 +63,7 @@ class Held(BaseModel):
     won: int
     """Rows that only the candidate gets right."""
     chance: float
-    """p-value of "lost no more than the margin", Holm over all suites; small: it has forgotten."""
+    """p-value of "lost no more than the margin", Holm over all suites of its kind; small: it has forgotten."""
     forgotten: bool
 
 
@@ -91,7 +91,11 @@ def hold_suites(standing: Standing, terms: Terms, margin: float) -> tuple[Held, 
     if not found:
         return ()
     better, worse = (np.array([item[side] for item in found]) for side in ("won", "lost"))
-    chances = holm(paired_shares_chance(better, worse, np.array([item["n"] for item in found]), margin))
+    chances = paired_shares_chance(better, worse, np.array([item["n"] for item in found]), margin)
+    # Each kind is a promise of its own: many labels do not excuse that what was mended is lost again.
+    for kind in KINDS:
+        of_kind = [at for at, item in enumerate(found) if item["kind"] == kind]
+        chances[of_kind] = holm(chances[of_kind])
     held = [
         Held(**item | _bounds(item, terms.alpha), chance=float(chance), forgotten=bool(chance < terms.alpha))
         for item, chance in zip(found, chances, strict=True)

@@ -189,7 +189,7 @@ def _forgetting(case: Case) -> Iterator[_Line]:
     if case.suites is None:
         yield _Line("forgetting", "unknown", "The standing suites could not be held against what answers today.")
         return
-    margin, count = 100 * case.forgetting, len(case.suites)
+    margin = 100 * case.forgetting
     for kind, title in SUITES.items():
         suites = [suite for suite in case.suites if suite.kind == kind]
         if not suites:
@@ -197,7 +197,7 @@ def _forgetting(case: Case) -> Iterator[_Line]:
         lost = [suite for suite in suites if suite.forgotten]
         worst = sorted(lost or suites, key=lambda suite: suite.gain)[:3]
         shown = "; ".join(_suite(suite) for suite in worst) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
-        tested = f"{margin:g} points may be lost; tested with {count} suites together, Holm"
+        tested = f"{margin:g} points may be lost; {len(suites)} tested together, Holm"
         says = f"Forgotten: {shown} ({tested})." if lost else (
             f"None of {len(suites)} {title} is surely worse; least good: {shown} ({tested})."
         )  # fmt: skip
