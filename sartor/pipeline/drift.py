@@ -152,7 +152,7 @@ def _kept(place: _Place, alarm: Alarm) -> str:
         purpose="drift", subject=place.variant.digest, title=title, task=name, data=place.dataset.digest, facts=facts
     )
     digest = shop.store.ledger.put(report)
-    tell(shop, place.task, "drift", f"{name}: {alarm.says}", report=digest, chance=alarm.chance)
+    tell(shop, place.task, "drift", f"{name}: {alarm.says}", of=digest, report=digest, chance=alarm.chance)
     return digest
 
 

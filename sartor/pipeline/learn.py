@@ -22,6 +22,7 @@ from sartor.pipeline.harvest import harvest
 from sartor.pipeline.here import Here
 from sartor.pipeline.inspect import Hall, answers_behind
 from sartor.pipeline.learning_data import learning_dataset
+from sartor.pipeline.notify import What, tell
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
 from sartor.pipeline.run import RunResult, hall_on, told
 from sartor.pipeline.run_job import Walk
@@ -202,6 +203,7 @@ def _made(
         wanted=more,
     )
     context.say(learned.says)
+    _tell(place, learned, verdict.decision)
     return learned
 
 
@@ -224,6 +226,22 @@ def _settled(context: Context, place: Hall, variants: dict[str, Variant], verdic
     return done["state"], str(done["version"])
 
 
+def _tell(place: Hall, learned: Learned, decision: Decision) -> None:
+    """Send the news to where the task wants it."""
+    what: dict[str, What] = {"waiting": "approval", "need_data": "labels"}
+    figures = {"state": learned.state, "verdict": decision.verdict, "decision": decision.digest}
+    tell(
+        place.shop,
+        place.task,
+        what.get(learned.state, "decision"),
+        learned.says,
+        of=decision.digest,
+        candidate=decision.candidate,
+        new_rows=learned.new_rows,
+        **figures,
+    )
+
+
 def _wanted(place: Hall, found: Inspected, verdict: Verdict) -> tuple[Wanted, ...]:
     rows = verdict.decision.measured["rows_needed"]
     if verdict.decision.verdict != "need_data" or not rows:
@@ -237,7 +255,7 @@ def _says(state: State, verdict: Verdict, version: str, more: Sequence[Wanted]) 
     if state == "released":
         return f"{version} is live: {reasons[0]}"
     if state == "waiting":
-        return f"{verdict.title} passed the gate and waits for people: sartor approve {verdict.decision.task}"
+        return f"{verdict.title} passed the gate and waits for people: sartor approvals approve {verdict.decision.task}"
     if state == "need_data" and more:
         listed = ", ".join(f"{one.rows:,} of '{one.label}'" for one in more)
         total = sum(one.rows for one in more)

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import json
-import secrets
 import smtplib
 import ssl
 import time
@@ -19,6 +18,7 @@ from email.message import EmailMessage
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sartor.core.canonical import digest
 from sartor.core.errors import AskError, SartorError
 from sartor.core.route import Timing
 from sartor.core.task import Task
@@ -43,19 +43,21 @@ class Delivered:
     failed: int = 0
 
 
-def tell(shop: Workshop, task: Task, what: What, title: str, **about: Any) -> int:
+def tell(shop: Workshop, task: Task, what: What, title: str, *, of: str, **about: Any) -> int:
     """Keep a piece of news for each place that wants it; the keeper sends it. Returns for how many places.
 
     Args:
         title: one line for people.
+        of: what it is about (a decision's digest, a job's id): told twice of the same, it is sent once.
         about: JSON with the particulars: names and figures, never what users said.
     """
     notices = Notices(shop.store.ledger.database)
     places = [place for place in task.wheel.notify if what in place.on]
     for place in places:
         body = {"type": f"sartor.{what}", "task": task.name, "title": title, "at": time.time(), "data": about}
-        ident = f"msg_{secrets.token_hex(12)}"
-        notices.add(Notice(ident, task.name, place.model_dump(mode="json"), body, time.time()))
+        target = place.model_dump(mode="json")
+        ident = f"msg_{digest([task.name, what, of, target])[:24]}"
+        notices.add(Notice(ident, task.name, target, body, time.time()))
     return len(places)
 
 

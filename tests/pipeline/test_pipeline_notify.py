@@ -66,8 +66,9 @@ def house(shop):
 
 def test_a_webhook_is_signed_and_sent_once(house, hook):
     task = task_with(webhook=hook.url, secret="HOOK", allow_private=True)
-    assert tell(house, task, "decision", "desk: ship", verdict="ship") == 1
-    assert tell(house, task, "labels", "nobody asked for this") == 0
+    assert tell(house, task, "decision", "desk: ship", of="d1", verdict="ship") == 1
+    assert tell(house, task, "decision", "told again by a step that was repeated", of="d1", verdict="ship") == 1
+    assert tell(house, task, "labels", "nobody asked for this", of="d1") == 0
     assert deliver(house).sent == 1
     assert deliver(house).sent == 0
     ((headers, body),) = hook.got
@@ -82,7 +83,7 @@ def test_a_webhook_is_signed_and_sent_once(house, hook):
 
 def test_it_is_tried_again_and_given_up_in_the_end(house, hook):
     hook.status = 500
-    tell(house, task_with(webhook=hook.url, secret="HOOK", allow_private=True), "failed", "a run failed")
+    tell(house, task_with(webhook=hook.url, secret="HOOK", allow_private=True), "failed", "a run failed", of="job-1")
     now = Notices(house.store.ledger.database).all()[0].created
     for wait in (0.0, *LATER):
         now += wait
@@ -100,7 +101,7 @@ def test_a_target_that_hangs_holds_nobody_up_for_long(house, monkeypatch):
     monkeypatch.setattr(notify, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        tell(house, task_with(webhook=url, secret="HOOK", allow_private=True), "drift", "something drifted")
+        tell(house, task_with(webhook=url, secret="HOOK", allow_private=True), "drift", "something drifted", of="r1")
         assert deliver(house).failed == 1
     (notice,) = list_notices(house)
     assert notice["state"] == "waiting"
@@ -116,7 +117,7 @@ def test_a_target_that_hangs_holds_nobody_up_for_long(house, monkeypatch):
     ],
 )
 def test_what_can_never_arrive_is_given_up_at_once(house, place, says):
-    tell(house, task_with(**place), "decision", "news")
+    tell(house, task_with(**place), "decision", "news", of="d1")
     assert deliver(house).failed == 1
     (notice,) = list_notices(house)
     assert notice["state"] == "given up"
@@ -156,7 +157,7 @@ def test_mail_goes_through_the_server_that_is_named(shop):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"smtp://127.0.0.1:{server.server_address[1]}?from=sartor@example.org"
         house = replace(shop, environment={notify.SMTP: url})
-        tell(house, task_with(mail="ann@example.org"), "approval", "desk waits\nfor you", candidate="desk@v2")
+        tell(house, task_with(mail="ann@example.org"), "approval", "desk waits\nfor you", of="d1", candidate="desk@v2")
         assert deliver(house).sent == 1
         server.shutdown()
     (message,) = got
