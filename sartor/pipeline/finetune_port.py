@@ -158,7 +158,7 @@ class Bureau:
     def events(self, caller: Caller, ident: str, page: forms.Page) -> dict[str, Any]:
         """A page of what a job said, newest first."""
         job = self._job(caller, ident)
-        return forms.paged([forms.event_object(job, event) for event in reversed(self._events(job))], page)
+        return forms.paged([forms.event_object(job, _told(event)) for event in reversed(self._events(job))], page)
 
     def checkpoints(self, caller: Caller, ident: str, page: forms.Page) -> dict[str, Any]:
         """The final model: states on the way are kept for the job itself, and answer nobody."""
@@ -261,6 +261,16 @@ class _Counted:
         found = self._source.read(size)
         self.size += len(found)
         return found
+
+
+def _told(event: Event) -> Event:
+    """An event without the machines and people of the house, which are no business of a tenant."""
+    if event.level != "info" or set(event.data) - {"worker"}:
+        return event
+    message = event.message
+    for what, behind in (("asked", " by "), ("resumed", " by "), ("to be tried", " by "), ("attempt", " on ")):
+        message = message.partition(behind)[0] if message.startswith(what) else message
+    return Event(event.seq, event.at, event.level, message)
 
 
 def tenant_of(caller: Caller) -> str:

@@ -110,7 +110,7 @@ def _lines(path: Path, file: File) -> Iterator[tuple[int, bytes]]:
                     file, f"is not UTF-8: line {number:,}, byte {error.start + 1} of it. Save it as UTF-8", "not_utf8"
                 )
             if line.strip():
-                yield number, line
+                yield number, line.rstrip(b"\r\n")
 
 
 def _take(found: _Found, task: Task, file: File, line: bytes, labels: Sequence[str]) -> None:
@@ -124,6 +124,8 @@ def _take(found: _Found, task: Task, file: File, line: bytes, labels: Sequence[s
         raise _bad('it has no messages; write {"messages": [...]}')
     for place, message in enumerate(messages):
         _check_message(place, message, last=place == len(messages) - 1)
+    if not any(message["role"] == "user" for message in messages):
+        raise _bad("it has no message of the user, where the input belongs")
     label = _text(messages[-1]["content"]).strip()
     _check_label(label, labels)
     asked = read_input({"messages": messages[:-1]}, task, id="", max_bytes=TEXT_BYTES)
@@ -252,7 +254,7 @@ def _short(message: str) -> str:
     ):
         if message.startswith(start):
             return instead + message.removeprefix(start)
-    return message
+    return message[:1].lower() + message[1:]
 
 
 def param_of(code: str) -> str | None:
