@@ -154,7 +154,7 @@ def _kept(place: _Place, alarm: Alarm) -> str:
     digest = shop.store.ledger.put(report)
     tell(shop, place.task, "drift", f"{name}: {alarm.says}", of=digest, report=digest, chance=alarm.chance)
     if place.task.wheel.on_drift == "label":
-        says = f"{name} has drifted ({alarm.says}). A sitting of five minutes would tell what to do: sartor label {name}"
+        says = f"{name} has drifted ({alarm.says}). Five minutes of labelling would tell more: sartor label {name}"
         tell(shop, place.task, "labels", says, of=digest, report=digest, examples=list(alarm.examples))
     return digest
 
