@@ -1,35 +1,46 @@
-"""SIGKILL at every step boundary and at random instants of `sartor run`: the same content digests, nothing twice.
+"""A run is killed, frozen, cut off from database and disk: the same content digests, nothing twice, nothing lost.
 
-A step boundary is a finished run record: the process is killed as soon as the ledger shows the next one. The random
-instants are drawn with a fixed seed over the time that an undisturbed run took.
+Over SQLite and PostgreSQL, as the command `sartor run` and as a job of one and of two workers: SIGKILL at every step
+boundary (a finished step, taken into stock, released: as soon as the ledger shows the next one) and at 20 random
+instants, drawn with a fixed seed over the time that an undisturbed run took; with two workers the one is killed that
+has the job. A worker is frozen past its lease and wakes while another one works, or has finished. The database is
+gone for 60 s. The disk is full when a checkpoint is to be kept. What must be left is what one undisturbed run leaves.
 """
 
+import argparse
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from benchmarks import _killing as killing
+from benchmarks._killing import Left, Place
+from benchmarks._postgres import Cluster, cluster
 from benchmarks._shared import ROOT, result, show
 from sartor.core.errors import SartorError
-from sartor.core.records import Decision, Run
-from sartor.store.opening import open_store
+from sartor.store.opening import Store
 
 INSTANTS = 20
+FREEZES = 4
+AWAY = 60.0
+"""Seconds for which the database is gone."""
+ROOM = 100
+"""Kilobytes for checkpoints, where there is to be too little."""
 TASK = """
 name: kill
 data:
   sources: [{use: jsonl, path: rows.jsonl, licence: owned}]
 value: {wrong: 5, escalate: {to: person, price: 1, error_rate: 0.05}}
 candidates:
-  - {recipe: linear, size: small}
-  - {recipe: head, base: minilm, size: small}
-  - {recipe: blend, of: [linear, "head:minilm"]}
+  - {recipe: linear, size: small, params: {losses: [hinge], hinge_c: [1.0]}}
+  - {name: tuned, recipe: tune, base: "folder:TINY", size: small, params: {epochs: 3, batch: 16, rate: 0.003}}
 gate: {min_rows: 50, guards: {}}
 """
 LABELS = {
@@ -50,46 +61,317 @@ ENDS = (
     "for my son",
     "at night",
 )
+How = Literal["boundary", "instant", "frozen", "woken late", "database gone", "disk full"]
+Database = Literal["sqlite", "postgresql"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One disturbance."""
+
+    how: How
+    at: float
+    """Boundaries passed, or seconds."""
+    database: Database
+    workers: int
+    """0: the command `sartor run`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    case: Case
+    hit: bool
+    """Something was running when it was disturbed."""
+    same: bool
+    once: bool
+    whole: bool
+    resumed: bool
+    seconds: float
+    trouble: str = ""
+    """Why it did not come to its end; '' where it did."""
+
+    @property
+    def well(self) -> bool:
+        """As if nothing had happened."""
+        return self.same and self.once and self.whole and not self.trouble
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the cases share."""
+
+    work: Path
+    server: Cluster | None
+    wanted: Left
+    boundaries: int
+    seconds: float
+    """Of the undisturbed run."""
+
+    @contextmanager
+    def place(self, case: Case, name: str) -> Iterator[Place]:
+        """A store for a case, removed afterwards unless something went wrong."""
+        home = self.work / name
+        assert case.database == "sqlite" or self.server is not None
+        url = self.server.database() if case.database == "postgresql" and self.server is not None else None
+        found = Place(self.work, home, url)
+        try:
+            yield found
+        finally:
+            found.remove()
 
 
 def run() -> dict[str, Any]:
-    """The undisturbed run, then every kill; each on a store of its own that already holds the base."""
-    work = ROOT / ".sartor" / "bench-kill"
+    """The undisturbed run, then every disturbance, each on a store of its own."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks kill")
+    parser.add_argument("--beside", type=int, default=3, help="cases at the same time")
+    parser.add_argument("--only", default="", help="cases whose description holds this word")
+    given = parser.parse_args()
+    with cluster() as server:
+        bench = prepared(ROOT / ".sartor" / "bench-kill", server)
+        cases = [case for case in matrix(bench) if given.only in str(case)]
+        outcomes = disturbed(bench, cases, given.beside)
+    _show(outcomes)
+    return result("kill", _figures(bench, outcomes), _goals(bench, outcomes))
+
+
+def prepared(work: Path, server: Cluster | None, task: str = TASK) -> Bench:
+    """A folder with the task, its rows and a tiny base, and what an undisturbed run on it leaves."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    (work / "task.yaml").write_text(TASK, encoding="utf-8")
-    write_rows(work / "rows.jsonl")
-    seed_home = work / "seed"
-    finish(work, seed_home, "hub", "fetch", "minilm")
-    undisturbed, seconds = _undisturbed(work, seed_home)
-    boundaries = len(undisturbed["steps"])
-    draw = random.Random(0)
-    kills: list[dict[str, Any]] = [{"after_steps": n} for n in range(boundaries)]
-    kills += [{"after_seconds": draw.uniform(0.2, seconds)} for _ in range(INSTANTS)]
-    outcomes = [one_kill(work, seed_home, kill, undisturbed) for kill in kills]
+    write_rows(work / "rows.jsonl", 320)
+    killing.write_tiny(work / "tiny")
+    (work / "task.yaml").write_text(task.replace("TINY", str(work / "tiny")), encoding="utf-8")
+    found = []
+    for name in ("first", "undisturbed"):  # the first one warms the disk and the server of processes
+        place = Place(work, work / name)
+        found.append(killing.undisturbed(place))
+        place.remove()
+    (first, _, _), (wanted, boundaries, seconds) = found
+    if first.found != wanted.found:
+        raise SystemExit(f"Two undisturbed runs differ, so that nothing can be shown: {first.found} {wanted.found}")
+    return Bench(work, server, wanted, boundaries, seconds)
+
+
+def matrix(bench: Bench, instants: int = INSTANTS, freezes: int = FREEZES) -> list[Case]:
+    """Every disturbance, on what there is of databases."""
+    cases: list[Case] = []
+    databases: Sequence[Database] = ("sqlite", "postgresql") if bench.server else ("sqlite",)
+    for database in databases:
+        for workers in (0, 1, 2):
+            draw = random.Random(f"{database} {workers}")
+            cases += [Case("boundary", n, database, workers) for n in range(1, bench.boundaries + 1)]
+            cases += [
+                Case("instant", round(draw.uniform(0.0, bench.seconds), 3), database, workers) for _ in range(instants)
+            ]
+            for how in ("frozen", "woken late") if workers else ():
+                times = [round(draw.uniform(0.2, 0.8) * bench.seconds, 3) for _ in range(freezes)]
+                cases += [Case(how, at, database, workers) for at in times]
+            cases.append(Case("disk full", 0, database, workers))
+            if database == "postgresql":
+                cases.append(Case("database gone", round(0.5 * bench.seconds, 3), database, workers))
+    return cases
+
+
+def disturbed(bench: Bench, cases: Sequence[Case], beside: int) -> list[Outcome]:
+    """The outcome of each case; those that take the database from all go last, one after another."""
+    lone = [case for case in cases if case.how == "database gone"]
+    others = [case for case in cases if case.how != "database gone"]
+    with ThreadPoolExecutor(beside) as pool:
+        found = list(pool.map(lambda pair: outcome(bench, pair[1], f"case{pair[0]}"), enumerate(others)))
+    return found + [outcome(bench, case, f"lone{number}") for number, case in enumerate(lone)]
+
+
+def outcome(bench: Bench, case: Case, name: str) -> Outcome:
+    """Disturb one run, let it come to its end, and compare."""
+    began = time.monotonic()
+    with bench.place(case, name) as place:
+        try:
+            hit = DISTURB[case.how](bench, case, place)
+            found = killing.left(place)
+        except (RuntimeError, TimeoutError, SartorError) as error:
+            words = "".join(killing.said(log) for log in sorted(bench.work.glob(f"{name}-*.log")))
+            trouble = f"{type(error).__name__}: {error} {words}"
+            return Outcome(case, True, False, False, False, False, time.monotonic() - began, trouble)
+    same = found.found == bench.wanted.found
+    if case.how == "disk full" and hit and not found.lost:
+        return Outcome(case, hit, same, found.once, found.whole, found.resumed, 0.0, "no checkpoint lacked room")
+    trouble = "" if same and not found.faults else _unlike(bench.wanted, found)
+    return Outcome(case, hit, same, found.once, found.whole, found.resumed, round(time.monotonic() - began, 2), trouble)
+
+
+def _unlike(wanted: Left, found: Left) -> str:
+    parts = [
+        f"{key}: {found.found[key]} for {wanted.found[key]}" for key in wanted.found if found.found != wanted.found
+    ]
+    return "; ".join([*parts, *found.faults])
+
+
+# What is done to a run
+
+
+def _killed(bench: Bench, case: Case, place: Place) -> bool:
+    """SIGKILL at a boundary or an instant; then the command again, or whoever works next."""
+    del bench
+    if not case.workers:
+        place.begin("run", killing.sartor, "run", "task.yaml")
+        _wait(place, case, lambda: not place.crew["run"].is_alive())
+        hit = place.kill("run")
+        killing.run_again(place)
+        return hit
+    job = _crew(place, case)
+    with killing.watched(place) as store:
+        _wait(place, case, lambda: store.jobs.get(job).has_ended)
+        hit = not store.jobs.get(job).has_ended
+        holder = store.jobs.get(job).worker or "one"
+        place.kill(holder)
+        if case.workers == 1:
+            place.begin(holder, killing.worker, holder)  # as a supervisor does
+        killing.ended(store, job)
+    return hit
+
+
+def _frozen(bench: Bench, case: Case, place: Place) -> bool:
+    """SIGSTOP past the lease, SIGCONT while another one works, or after it has finished."""
+    job = _crew(place, case)
+    with killing.watched(place) as store:
+        _wait(place, case, lambda: store.jobs.get(job).has_ended)
+        before = store.jobs.get(job)
+        holder = before.worker or "one"
+        place.tell(holder, signal.SIGSTOP)
+        hit = not store.jobs.get(job).has_ended
+        if case.workers == 1:
+            time.sleep(killing.LEASE + 1.0)
+        elif case.how == "woken late":
+            killing.ended(store, job)
+        else:
+            killing.insist(lambda: store.jobs.get(job), lambda j: j.attempts > before.attempts or j.has_ended)
+            time.sleep(random.Random(case.at).uniform(0.0, bench.seconds / 2))
+        place.tell(holder, signal.SIGCONT)
+        killing.ended(store, job)
+        time.sleep(3.0)  # for the sleeper to do what it should not
+    return hit
+
+
+def _database_gone(bench: Bench, case: Case, place: Place) -> bool:
+    """The server is taken away and given back."""
+    assert bench.server is not None
+    job = _crew(place, case) if case.workers else ""
+    if not case.workers:
+        place.begin("run", killing.sartor, "run", "task.yaml")
+    time.sleep(case.at)
+    bench.server.stop()
+    try:
+        time.sleep(AWAY)
+    finally:
+        bench.server.start()
+    if not case.workers:
+        place.crew["run"].join(killing.PATIENCE)
+        killing.run_again(place)
+        return True
+    with killing.watched(place) as store:
+        killing.ended(store, job)
+    return all(process.is_alive() for process in place.crew.values())
+
+
+def _disk_full(bench: Bench, case: Case, place: Place) -> bool:
+    """There is no room for a checkpoint; whether that could be arranged."""
+    del bench
+    with killing.little_room(place.home / "checkpoints", ROOM) as permitted:
+        if not permitted:
+            return False
+        if case.workers:
+            job = _crew(place, case)
+            with killing.watched(place) as store:
+                killing.ended(store, job)
+        else:
+            killing.run_again(place)
+        place.end()
+    return True
+
+
+DISTURB: dict[How, Callable[[Bench, Case, Place], bool]] = {
+    "boundary": _killed,
+    "instant": _killed,
+    "frozen": _frozen,
+    "woken late": _frozen,
+    "database gone": _database_gone,
+    "disk full": _disk_full,
+}
+
+
+def _crew(place: Place, case: Case) -> str:
+    """A job and its workers; the job's id."""
+    job = killing.submit(place)
+    for name in ("one", "two")[: case.workers]:
+        place.begin(name, killing.worker, name)
+    return job
+
+
+def _wait(place: Place, case: Case, over: Callable[[], bool]) -> None:
+    """Until the case's boundary or instant, or until there is nothing more to wait for."""
+    if case.how != "boundary":
+        if case.workers:
+            with killing.watched(place) as store:
+                killing.insist(lambda: store.jobs.find(state="running", limit=1), bool)
+        time.sleep(case.at)
+        return
+    with killing.watched(place) as store:
+        killing.insist(lambda: _passed(store) >= case.at or over(), bool, 0.002)
+
+
+def _passed(store: Store) -> int:
+    return killing.marks(store)
+
+
+# What came of it
+
+
+def _figures(bench: Bench, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    groups: dict[str, dict[str, int]] = {}
+    for o in outcomes:
+        crew = f"{o.case.workers} workers" if o.case.workers else "command"
+        counted = groups.setdefault(f"{o.case.database}, {crew}, {o.case.how}", dict.fromkeys(_COUNTED, 0))
+        for name in _COUNTED:
+            counted[name] += 1 if name == "cases" else bool(getattr(o, name))
+    return {
+        "cases": len(outcomes),
+        "step_boundaries": bench.boundaries,
+        "undisturbed_seconds": round(bench.seconds, 2),
+        "hit_while_running": sum(o.hit for o in outcomes),
+        "same_digests": sum(o.same for o in outcomes),
+        "nothing_twice": sum(o.once for o in outcomes),
+        "nothing_lost": sum(o.whole for o in outcomes),
+        "trainings_resumed": sum(o.resumed for o in outcomes),
+        "groups": groups,
+        "digests": {name: value for name, value in bench.wanted.found.items() if name != "steps"},
+        "trouble": [f"{o.case}: {o.trouble}" for o in outcomes if not o.well][:20],
+    }
+
+
+_COUNTED = ("cases", "hit", "same", "once", "whole", "resumed")
+
+
+def _goals(bench: Bench, outcomes: Sequence[Outcome]) -> dict[str, bool]:
+    return {
+        "the same content digests every time": all(o.same for o in outcomes),
+        "no step and no version twice, one release": all(o.once for o in outcomes),
+        "nothing lost, nothing left lying": all(o.whole for o in outcomes),
+        "every run came to its end": not any(o.trouble for o in outcomes),
+        "PostgreSQL was there": bench.server is not None,
+    }
+
+
+def _show(outcomes: Sequence[Outcome]) -> None:
     show(
-        "Kills",
-        ["killed", "killed while running", "same digests", "nothing twice"],
+        "Disturbances",
+        ["database", "workers", "how", "at#", "while running", "as undisturbed", "resumed", "seconds#"],
         [
-            (json.dumps(kill), str(o["killed"]), str(o["same"]), str(o["once"]))
-            for kill, o in zip(kills, outcomes, strict=True)
+            (o.case.database, o.case.workers, o.case.how, o.case.at, o.hit, o.well, o.resumed, o.seconds)
+            for o in outcomes
         ],
     )
-    figures = {
-        "step_boundaries": boundaries,
-        "instants": INSTANTS,
-        "killed_while_running": sum(o["killed"] for o in outcomes),
-        "same_digests": sum(o["same"] for o in outcomes),
-        "nothing_twice": sum(o["once"] for o in outcomes),
-        "undisturbed_seconds": seconds,
-        "digests": {k: v for k, v in undisturbed.items() if k != "steps"},
-    }
-    goals = {
-        "killed in the middle at every step boundary": all(o["killed"] for o in outcomes[:boundaries]),
-        "the same content digests every time": all(o["same"] for o in outcomes),
-        "no variant twice, nothing half-made": all(o["once"] for o in outcomes),
-    }
-    return result("kill", figures, goals)
 
 
 def write_rows(path: Path, rows: int = 480) -> None:
@@ -101,87 +383,3 @@ def write_rows(path: Path, rows: int = 480) -> None:
         text = f"{draw.choice(LABELS[label])} {draw.choice(VERBS)} {draw.choice(ENDS)} {draw.choice(ENDS)}"
         texts[text] = label
     path.write_text("".join(json.dumps({"text": t, "label": v}) + "\n" for t, v in texts.items()), encoding="utf-8")
-
-
-def environment(work: Path, home: Path) -> dict[str, str]:
-    """One thread, one key, one store."""
-    return os.environ | {
-        "SARTOR_HOME": str(home),
-        "SARTOR_KEY": str(work / "signing.key"),
-        "SARTOR_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "SARTOR_WHO": "kill",
-    }
-
-
-def start(work: Path, home: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    """`sartor` as a process of its own."""
-    command = [sys.executable, "-m", "sartor.interfaces.cli.main", *arguments]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=work, env=environment(work, home), **quiet)
-
-
-def finish(work: Path, home: Path, *arguments: str) -> None:
-    """Run `sartor` to its end; its exit code must be 0 or 7 (a gate not passed)."""
-    process = start(work, home, *arguments)
-    _, error = process.communicate()
-    if process.returncode not in (0, 7):
-        raise SystemExit(f"sartor {' '.join(arguments)} failed: {error.decode()}")
-
-
-def _undisturbed(work: Path, seed_home: Path) -> tuple[dict[str, Any], float]:
-    home = work / "undisturbed"
-    shutil.copytree(seed_home, home)
-    started = time.perf_counter()
-    finish(work, home, "run", "task.yaml")
-    seconds = time.perf_counter() - started
-    found = digests(home)
-    shutil.rmtree(home)
-    return found, seconds
-
-
-def digests(home: Path) -> dict[str, Any]:
-    """What a store holds, by content: pointers, and what each finished step made."""
-    store = open_store(home)
-    try:
-        pointers = {p.name: p.digest for p in store.ledger.pointers()}
-        runs = [run for run in store.ledger.find(Run, limit=1000) if run.status == "done" and run.verb != "fetch"]
-        steps = sorted((run.key, tuple(sorted(run.outputs.items()))) for run in runs)
-        decisions = sorted(decision.digest for decision in store.ledger.find(Decision, limit=1000))
-        return {"pointers": pointers, "decisions": decisions, "steps": steps}
-    finally:
-        store.close()
-
-
-def one_kill(work: Path, seed_home: Path, kill: dict[str, Any], undisturbed: dict[str, Any]) -> dict[str, bool]:
-    """Kill one run, run again, compare."""
-    home = work / "killed"
-    shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(seed_home, home)
-    process = start(work, home, "run", "task.yaml")
-    if "after_steps" in kill:
-        while process.poll() is None and _finished(home) <= kill["after_steps"]:
-            time.sleep(0.005)
-    else:
-        time.sleep(kill["after_seconds"])
-    killed = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    finish(work, home, "run", "task.yaml")
-    finish(work, home, "registry", "verify", "kill")
-    found = digests(home)
-    keys = [key for key, _ in found["steps"]]
-    return {"killed": killed, "same": found == undisturbed, "once": len(keys) == len(set(keys))}
-
-
-def _finished(home: Path) -> int:
-    """Steps that the ledger shows as done, fetching the base left out."""
-    try:
-        store = open_store(home, read_only=True)
-    except SartorError:  # the process has not made its ledger yet
-        return 0
-    try:
-        ledger = store.ledger
-        return ledger.count(Run, status="done") - ledger.count(Run, status="done", verb="fetch")
-    finally:
-        store.close()

@@ -1,6 +1,7 @@
 """Brings a ledger's tables to the newest form. The only place that loads alembic, and only when there is work."""
 
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from sartor.store.schema import REVISION
 
 if TYPE_CHECKING:
     from alembic.config import Config
+
+ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in globals: two threads of a process, each with its own new ledger, take turns."""
 
 
 def revision(database: Database) -> str | None:
@@ -86,7 +90,7 @@ def _upgrade(database: Database) -> None:
     from alembic import command
 
     config = scripts()
-    with database.write() as connection:
+    with ALEMBIC, database.write() as connection:
         database.alone(connection)
         if inspect(connection).has_table("alembic_version"):
             _refuse_newer(database, _revision(connection))  # somebody may have been here since we looked

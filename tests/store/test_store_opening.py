@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -292,3 +293,15 @@ def test_the_plan_of_a_search_walks_an_index_and_sorts_nothing(store: Store) -> 
             plan = " | ".join(str(row[-1]) for row in rows)
             assert "SCAN" not in plan, plan
             assert "TEMP B-TREE" not in plan, plan
+
+
+def test_threads_may_each_make_a_new_ledger_at_once(tmp_path):
+    def opened(name: str) -> int:
+        store = open_store(tmp_path / name)
+        try:
+            return store.ledger.count(Variant)
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(opened, "abcd")) == [0, 0, 0, 0]
