@@ -42,7 +42,9 @@ def serve(
 
     settings = Settings.read(mode.home)
     # A store that can't be written still serves; what is captured then waits in memory and is dropped in the end.
-    read_only = not settings.ledger_url and not os.access(settings.home, os.W_OK)
+    # With a worker there may be none yet: the first file that is sent may be the first thing in it.
+    begins = with_worker and not settings.home.exists()
+    read_only = not settings.ledger_url and not begins and not os.access(settings.home, os.W_OK)
     beside = admin_port if admin_port is not None else port and port + 1
     traces = traces or "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ
     plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces, int(with_worker))
