@@ -55,6 +55,8 @@ class Given:
     sitting: str = ""
     seconds: float = 0.0
     """How long it was before them."""
+    key: str = ""
+    """Id of the access key with which it came; '' where there was none."""
 
 
 def answer(desk: Desk, given: Given, *, now: float | None = None) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def feedback_of(desk: Desk, given: Given, at: float) -> Feedback | None:
         source="human",
         source_id=who,
         tags=tags,
+        key=given.key,
     )
 
 

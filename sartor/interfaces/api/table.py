@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sartor.interfaces.api import books, forms, jobs, jobs_forms, verbs
+from sartor.interfaces.api import books, forms, jobs, jobs_forms, labelling, labels_forms, recall_forms, verbs
 from sartor.interfaces.api.endpoint import PREFIX, Endpoint
 
 
@@ -62,6 +62,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/economics/bookings", "operate", books.book, forms.NewBooking, reach="all"),
     _post("/economics/forecasts/{name}", "operate", books.forecast, forms.Outlook, reach="all"),
     _get("/economics/actual/{name}", "view", "forecast:actual", forms.Option, reach="all"),
+    # Labelling
+    _get("/tasks/{task}/labels", "view", labelling.labels_status, reach="own"),
+    _get("/tasks/{task}/labels/agreement", "view", labelling.labels_agreement, reach="own"),
+    _post("/tasks/{task}/labels", "operate", labelling.label_row, labels_forms.Said, reach="own"),
+    _post("/tasks/{task}/labels/next", "operate", labelling.next_rows, labels_forms.NextRows, reach="own"),
+    _post("/tasks/{task}/labels/undo", "operate", labelling.take_back_label, labels_forms.TakenBack, reach="own"),
+    _post("/tasks/{task}/labels/leave", "operate", labelling.end_sitting, labels_forms.Leaving, reach="own"),
     # The wheel
     _get("/wheel", "view", "wheel:look", forms.OneTask),
     _post("/wheel/turn", "operate", "wheel:turn", forms.OneTask),
@@ -71,6 +78,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/approvals/{task}/approve", "approve", "approvals:approve", forms.Word),
     _post("/approvals/{task}/reject", "approve", "approvals:reject", forms.Word),
     _get("/notices", "view", "notify:list_notices", forms.OfTask),
+    # Recall
+    _get("/recalls", "view", "recall_kept:list_recalls"),
+    _post("/recalls", "administer", "recall:recall", recall_forms.NewRecall),
+    _post("/recalls/plan", "operate", "recall_plan:plan", recall_forms.Asked),
+    _get("/recalls/{ident}", "view", "recall_kept:show"),
+    _post("/recalls/{ident}/proof", "operate", "recall_proof:prove"),
+    _post("/recalls/{ident}/lift", "administer", "recall:lift", forms.Why),
     # Jobs
     _get("/jobs", "view", jobs.list_jobs, jobs_forms.JobList, reach="own"),
     _post("/jobs", "operate", jobs.submit_job, jobs_forms.NewJob),
