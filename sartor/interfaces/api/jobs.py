@@ -44,5 +44,6 @@ def _pieces(shop: Workshop, ident: str, after: int) -> Iterator[list[tuple[str, 
         said = shop.store.jobs.events(ident, after=after)
         after = said[-1].seq if said else after
         new: list[tuple[str, int | None, Any]] = [("said", event.seq, asdict(event)) for event in said]
-        yield new + ([("job", None, asdict(job))] if job != before else [])
+        stands = {name: value for name, value in asdict(job).items() if name != "args"}  # they never change
+        yield new + ([("job", None, stands)] if job != before else [])
         before = job
