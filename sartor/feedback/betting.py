@@ -28,6 +28,8 @@ LEARNERS = ((8, 4.0), (8, 16.0), (16, 8.0), (64, 8.0), (64, 32.0))
 """(bins, blocks until half is forgotten) of the bettors that learn."""
 CAUTION = 10.0
 """Values without drift, for each bin of 8, that a learner starts from."""
+POOR = 0.5
+"""Logarithm of a wealth that has not risen yet."""
 LEARNT = 0.5
 """Share of the money that the learners hold."""
 
@@ -179,7 +181,7 @@ class Found:
     """Values of the stream that had been seen."""
     log_wealth: float
     begun: int
-    """About where the change began: the value after which the wealth was least."""
+    """About where the change began: the block in which wealth rose for good."""
 
 
 def first(wealth: Floats, level: float) -> Found | None:
@@ -188,5 +190,6 @@ def first(wealth: Floats, level: float) -> Found | None:
     if not len(over):
         return None
     at = int(over[0])
-    low = int(np.argmin(wealth[: at + 1]))
-    return Found((at + 1) * BLOCK, float(wealth[at]), low * BLOCK if low < at else max(0, at - 1) * BLOCK)
+    poor = np.flatnonzero(wealth[:at] < POOR)
+    begun = int(poor[-1]) + 1 if len(poor) else 0
+    return Found((at + 1) * BLOCK, float(wealth[at]), begun * BLOCK)
