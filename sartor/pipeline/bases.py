@@ -14,6 +14,7 @@ from sartor.hub.catalogue_reading import described, entry
 from sartor.hub.entry import Entry, Hosted, Recorded
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.quarantine import refuse_quarantined
 from sartor.serving.engine import Mixer, open_engine
 
 
@@ -34,6 +35,7 @@ def base_named(shop: Workshop, name: str) -> Base:
     Raises:
         NotFoundError: no such entry; the known ones are listed.
         UpstreamError: a package index or hub is out of reach.
+        RefusedError: the base was recalled.
     """
     found = entry(name)
 
@@ -59,6 +61,7 @@ def base_named(shop: Workshop, name: str) -> Base:
 
     made = once(shop, fetch_step(found), work)["base"]
     assert isinstance(made, Base)
+    refuse_quarantined(shop.store.ledger, made.digest, name)
     return made
 
 

@@ -19,6 +19,7 @@ from sartor.gateway.routes import Served
 from sartor.pipeline.declared import ROUTE, UPSTREAM
 from sartor.pipeline.serve import Bound, Handles, contract_of, is_handle, variant_named
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.quarantine import name_of, recalled
 from sartor.registry.variants import LIVE, RETIRED, versions
 from sartor.serving.embedding import EmbeddingPredictor
 from sartor.store.ledger import Pointer
@@ -77,8 +78,16 @@ class View:
         return sorted(found | set(self.bases))
 
     def handles(self) -> list[str]:
-        """`triage@live`, `triage@v7`: what stands in stock and is not retired."""
-        return [name for name in self.pointers if is_handle(name) and not self.retired(name.partition("@")[0])]
+        """`triage@live`, `triage@v7`: what stands in stock, is not retired, and was not recalled."""
+        return [
+            name
+            for name, pointer in self.pointers.items()
+            if is_handle(name) and not self.retired(name.partition("@")[0]) and not self.recalled(pointer.digest)
+        ]
+
+    def recalled(self, digest: str) -> bool:
+        """Whether what has this digest was taken back, so that it answers no more."""
+        return name_of(digest) in self.pointers
 
     def retired(self, task: str) -> bool:
         """Whether a task answers no more."""
@@ -142,7 +151,7 @@ class Builder:
         if before and before.record == record and all(view.stands(t) == at for t, at in before.used.items()):
             return before
         if not record and name in view.bases and name + LIVE not in view.pointers and name not in view.upstreams:
-            return self._base(name, view.bases[name])
+            return self._base(name, view.bases[name], view)
         return self._route(name, record, view)
 
     def handle(self, handle: str, view: View) -> Served | None:
@@ -241,7 +250,10 @@ class Builder:
         live = self._shop.store.ledger.resolve(route.task + LIVE)
         return task, variant_named(self._shop, live.digest).labels if live and live.digest else task.labels
 
-    def _base(self, name: str, base: Base) -> Built:
+    def _base(self, name: str, base: Base, view: View) -> Built:
+        if view.recalled(base.digest):
+            raise recalled(name, "", view.pointers[name_of(base.digest)].digest)
+
         async def embed(texts: Sequence[str]) -> Floats:
             return await self._handles.models.embed(base.engine, base.digest, texts)
 
@@ -271,8 +283,10 @@ class _Asked:
         if wanted in self.view.upstreams:
             return self.view.upstreams[wanted].predictor
         if self.view.retired(wanted.partition("@")[0]):
-            raise retired(wanted.partition("@")[0])
+            raise retired(wanted.partition("@")[0], self.view)
         pointer = self.view.pointers.get(wanted if "@" in wanted else wanted + LIVE)
+        if pointer is not None and self.view.recalled(pointer.digest):
+            raise recalled(wanted, "", self.view.pointers[name_of(pointer.digest)].digest)
         if pointer is None or not is_handle(pointer.name):
             raise unknown("target", wanted, [*self.view.upstreams, *self.view.handles()], param="policy")
         if not self.handles.holds(pointer):
@@ -294,8 +308,11 @@ def declared_for(view: View, task: str) -> Route:
     return built.served.route if built else Route(name=task, task=task, policy=task + LIVE)
 
 
-def retired(task: str) -> RefusedError:
+def retired(task: str, view: View) -> RefusedError:
     """The refusal of a task that answers no more."""
+    pointer = view.pointers.get(task + RETIRED)
+    if pointer is not None and view.recalled(pointer.digest):
+        return recalled(task, "", view.pointers[name_of(pointer.digest)].digest)
     return RefusedError(f"Task '{task}' is retired. Bring it back: sartor registry rollback {task}", code="retired")
 
 

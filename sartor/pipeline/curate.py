@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.canonical import digest
+from sartor.core.errors import RefusedError
 from sartor.core.records import Dataset, Record
 from sartor.core.rows import Snapshot
 from sartor.core.shelf import Shelf
@@ -18,8 +19,22 @@ CURATORS = Shelf("sartor.data.curators")
 
 
 def read(shop: Workshop, task: Task, base_dir: Path) -> Reading:
-    """The rows of all sources, as they are now."""
-    return read_sources(task, base_dir, shop.progress)
+    """The rows of all sources, as they are now, without those that were recalled.
+
+    Raises:
+        RefusedError: all of them were.
+    """
+    from sartor.pipeline.alteration import without_recalled
+    from sartor.pipeline.recall_kept import recalls
+
+    found = read_sources(task, base_dir, shop.progress)
+    left = without_recalled(found, recalls(shop))
+    if found.rows and not left.rows:
+        raise RefusedError(
+            f"All rows of task '{task.name}' were recalled. See: sartor recall list. Give the task another source.",
+            code="all_recalled",
+        )
+    return left
 
 
 def curate_step(task: Task, reading: Reading) -> Step:

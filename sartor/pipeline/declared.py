@@ -8,6 +8,7 @@ from sartor.core.records import Check, Decision, Evidence, Record, Report, Route
 from sartor.pipeline.decide import signing_key
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.quarantine import QUARANTINE
 from sartor.registry.signing import sign
 from sartor.registry.variants import LIVE
 from sartor.store.ledger import Change, Pointer
@@ -54,7 +55,10 @@ def names(shop: Workshop, end: str) -> list[str]:
 
 def targets(shop: Workshop) -> list[str]:
     """Every name that a policy can ask: upstreams, live tasks, versions."""
-    standing = [p.name for p in all_pointers(shop) if p.digest and not p.name.endswith(ROUTE)]
+    pointers = [p for p in all_pointers(shop) if p.digest]
+    back = {p.name.removeprefix(QUARANTINE) for p in pointers if p.name.startswith(QUARANTINE)}
+    standing = [p.name for p in pointers if p.digest not in back and not p.name.startswith(".")]
+    standing = [name for name in standing if not name.endswith(ROUTE)]
     plain = [name.removesuffix(end) for name in standing for end in (LIVE, UPSTREAM) if name.endswith(end)]
     return plain + [name for name in standing if not name.endswith(UPSTREAM)]
 

@@ -58,7 +58,7 @@ def kind_of(text: str) -> Kind:
     """
     if text not in KINDS:
         raise unknown("kind of recall", text, KINDS, param="kind", code="unknown_kind")
-    return text  # type: ignore[return-value]
+    return text
 
 
 def origins(shop: Workshop, kind: str, value: str) -> Origins:

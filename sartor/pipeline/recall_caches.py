@@ -29,7 +29,8 @@ class Caches:
 
     shards: tuple[Artifact, ...]
     """Embeddings that hold at least one text of it."""
-    checkpoints: tuple[Artifact, ...]
+    checkpoints: tuple[Path, ...]
+    """States of trainings under way: they don't say of what, so all of them go. That costs time only."""
     folders: tuple[Path, ...]
     """Artifacts laid out as folders."""
     pages: tuple[Path, ...]
@@ -41,7 +42,7 @@ class Caches:
         """As JSON."""
         return {
             "embeddings": [shard.digest for shard in self.shards],
-            "checkpoints": [found.digest for found in self.checkpoints],
+            "checkpoints": [folder.name for folder in self.checkpoints],
             "folders": [folder.name for folder in self.folders],
             "pages": [page.name for page in self.pages],
             "exports": [run.params.get("target", "") for run in self.exports],
@@ -54,7 +55,8 @@ def caches_of(shop: Workshop, begun: Origins, found: Impact) -> Caches:
     by_edge = {d: a for d, a in kept.items() if a.name.startswith(EMBEDDINGS)}
     texts = _texts(shop, begun, found)
     shards = by_edge | {shard.digest: shard for shard in _shards(shop, texts)}
-    checkpoints = tuple(a for a in kept.values() if a.name.startswith("checkpoint/"))
+    states = shop.store.checkpoints
+    checkpoints = tuple(sorted(states.iterdir())) if found.goods and states.is_dir() else ()
     folders = tuple(path for d in found.goods if (path := shop.store.laid / d).is_dir())
     return Caches(
         tuple(shards.values()), checkpoints, folders, tuple(_pages(shop, found)), tuple(_exports(shop, begun))
@@ -119,9 +121,9 @@ def purge(shop: Workshop, caches: Caches, *, pages: bool) -> int:
         pages: reports too. They quote rows.
     """
     gone = 0
-    for artifact in (*caches.shards, *caches.checkpoints):
+    for artifact in caches.shards:
         gone += destroy(shop, artifact.files.values())
-    for folder in caches.folders:
+    for folder in (*caches.folders, *caches.checkpoints):
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
             gone += 1

@@ -17,6 +17,8 @@ from sartor.registry.variants import LIVE, PREVIOUS, RETIRED
 from sartor.store.ledger import Change, Pointer
 
 WAITING = "@waiting"
+OTHERS = (PREVIOUS, WAITING, "@test")
+"""Endings of names beside `@live` that move. Whatever else stands at what was recalled stays, and is refused."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class _Planner:
             changed["canary"] = None
         if route.shadow is not None and self.is_bad(route.shadow.beside):
             changed["shadow"] = None
-        policy = _replaced(route.policy, self.instead)
+        policy = replaced(route.policy, self.instead)
         if policy is None:
             moved = self.tasks.get(route.task)
             policy = self.giant(route.task or route.name) if moved is None else moved.to
@@ -156,7 +158,7 @@ def plan_moves(shop: Workshop, found: Impact) -> Moves:
             task = pointer.name.removesuffix(LIVE)
             planner.tasks[task] = planner.task(task, pointer.digest)
     changes = [change for move in planner.tasks.values() for change in _live(move, pointers)]
-    changes += [_other(planner, pointer) for pointer in found.live if not pointer.name.endswith((LIVE, RETIRED))]
+    changes += [_other(planner, pointer) for pointer in found.live if pointer.name.endswith(OTHERS)]
     return Moves(tuple(planner.tasks.values()), tuple(_routes(planner)), tuple(changes))
 
 
@@ -200,14 +202,14 @@ def _names(target: Target) -> set[str]:
     return targets_of(Route(name="x", policy=target))
 
 
-def _replaced(target: Any, instead: Any) -> Any:
+def replaced(target: Any, instead: Any) -> Any:
     """A policy with its targets replaced; None where one of them can't be."""
     if isinstance(target, str):
         return instead(target)
     if isinstance(target, dict):
-        pairs = {key: value if key == "use" else _replaced(value, instead) for key, value in target.items()}
+        pairs = {key: value if key == "use" else replaced(value, instead) for key, value in target.items()}
         return None if any(v is None and target[k] is not None for k, v in pairs.items()) else pairs
     if isinstance(target, list | tuple):
-        items = [_replaced(item, instead) for item in target]
+        items = [replaced(item, instead) for item in target]
         return None if any(v is None and t is not None for v, t in zip(items, target, strict=True)) else items
     return target

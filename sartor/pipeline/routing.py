@@ -36,6 +36,7 @@ from sartor.pipeline.declared import UPSTREAM, all_pointers
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.upstreams import open_declared, price_for
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.quarantine import name_of, recalled
 from sartor.registry.tuned import is_tuned, owns
 from sartor.store.credentials import EVERY_TENANT
 from sartor.store.ledger import Pointer
@@ -256,6 +257,8 @@ class RoutingTable:
             pointer = self._shop.store.ledger.resolve(handle)
         if pointer is None or not pointer.digest:
             return None
+        if view.recalled(pointer.digest):
+            raise recalled(handle, "", view.pointers[name_of(pointer.digest)].digest)
         key = (handle, pointer.digest, pointer.decision)
         if key not in self._late:
             tuned = is_tuned(handle)
@@ -299,7 +302,7 @@ def _not_there(view: View, name: str, caller: Caller) -> SartorError:
     if caller.sees(name) and name in view.broken:
         return view.broken[name]
     if caller.sees(name) and view.retired(task):
-        return retired(task)
+        return retired(task, view)
     versions = [handle for handle in view.handles() if handle.partition("@")[0] == task]
     tuned = [known for known in view.pointers if is_tuned(known)] if is_tuned(name) else []
     known = [known for known in (*view.built, *versions, *tuned) if _open(view, known, caller)]

@@ -15,7 +15,8 @@ from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.variants import LIVE, PREVIOUS, is_retired, task_names, versions
+from sartor.registry.quarantine import refuse_quarantined
+from sartor.registry.variants import LIVE, PREVIOUS, RETIRED, is_retired, task_names, versions
 from sartor.serving.batcher import Batcher
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered, Fleet
@@ -115,6 +116,8 @@ class Handles:
         ledger = self._shop.store.ledger
         task = name.partition("@")[0]
         if is_retired(ledger, task):
+            stood = ledger.resolve(task + RETIRED)
+            refuse_quarantined(ledger, stood.digest if stood else "", task)
             raise RefusedError(
                 f"Task '{task}' is retired. Bring it back: sartor registry rollback {task}", code="retired"
             )
@@ -128,6 +131,7 @@ class Handles:
         """What stands at a pointer of a task, or of a fine-tuned model, under the contract of its decision."""
         contract = contract_of(self._shop, pointer.name.partition("@")[0], pointer.decision)
         key = (pointer.digest, contract.digest)
+        refuse_quarantined(self._shop.store.ledger, pointer.digest, pointer.name)
         if key not in self._bound:
             self._bound[key] = self._bind(pointer, Task.model_validate(contract.contract))
         return self._bound[key]

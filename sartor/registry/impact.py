@@ -13,7 +13,7 @@ from sartor.registry.variants import as_version
 from sartor.store.ledger import Edge, Ledger, Pointer
 
 R = TypeVar("R", bound=Record)
-CACHES = ("embeddings/", "answers/", "checkpoint/")
+CACHES = ("embeddings/", "answers/")
 """Beginnings of the names of artifacts that are only kept to save work."""
 
 
@@ -50,7 +50,7 @@ class Impact:
 
     @property
     def caches(self) -> dict[str, Artifact]:
-        """Artifacts that only save work: embeddings, answers, checkpoints."""
+        """Artifacts that only save work: embeddings, answers."""
         return {d: a for d, a in self.of(Artifact).items() if a.name.startswith(CACHES)}
 
     @property

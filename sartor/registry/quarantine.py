@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sartor.core.errors import RefusedError
-from sartor.core.records import Decision
+from sartor.core.records import Artifact, Decision
 from sartor.store.ledger import Change, Ledger
 
 QUARANTINE, IN_FORCE, ERASED = ".recall@", ".recalled@", ".erased@"
@@ -55,6 +55,22 @@ def refuse_quarantined(ledger: Ledger, digest: str, what: str) -> None:
     decision = ledger.get(pointer.digest)
     why = "; ".join(decision.reasons) if isinstance(decision, Decision) else ""
     raise recalled(what, why, pointer.digest)
+
+
+def refuse_descendants(ledger: Ledger, digest: str, what: str) -> None:
+    """Stop a release of what was taken back, or was made from it since.
+
+    Raises:
+        RefusedError: it was; says by which recall.
+    """
+    seen: set[str] = set()
+    rim = {digest}
+    while rim:
+        for found in sorted(rim):
+            refuse_quarantined(ledger, found, what)
+        seen |= rim
+        made = (record for record in ledger.get_many(sorted(rim)).values() if isinstance(record, Artifact))
+        rim = {parent for record in made for parent in record.edges().values()} - seen
 
 
 def recalled(what: str, why: str, decision: str) -> RefusedError:

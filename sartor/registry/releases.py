@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError, RefusedError
 from sartor.core.records import Decision
+from sartor.registry.quarantine import is_quarantined, refuse_descendants
 from sartor.registry.variants import LIVE, PREVIOUS, RETIRED, check_task, is_registered
 from sartor.store.ledger import Change, Ledger
 
@@ -34,7 +35,7 @@ def release(ledger: Ledger, decision: Decision) -> Standing:
     """Make the decision's candidate live, and what was live the previous one. Repeating it changes nothing.
 
     Raises:
-        RefusedError: the verdict is not `ship`, or the task is retired.
+        RefusedError: the verdict is not `ship`, the task is retired, or the candidate was recalled.
         NotFoundError: the candidate is no registered variant of the task.
         ConflictError: it was held against a variant that is not live any more.
     """
@@ -69,7 +70,7 @@ def rollback(ledger: Ledger, decision: Decision) -> Standing:
     """Make the decision's candidate, an earlier variant, live again: one operation, one transaction.
 
     Raises:
-        RefusedError: the task is retired.
+        RefusedError: the task is retired, or the candidate was recalled.
         NotFoundError: nothing is live, or the candidate is no registered variant of the task.
     """
     stands = _begin(ledger, decision, "rollback")
@@ -100,10 +101,12 @@ def restore(ledger: Ledger, decision: Decision) -> Standing:
 
     Raises:
         AskError: it is not retired.
+        RefusedError: what was live was recalled.
     """
     stands = _begin(ledger, decision, "restore")
     if stands.retired is None:
         raise AskError(f"'{decision.task}' is not retired: there is nothing to restore.", code="not_retired")
+    refuse_descendants(ledger, stands.retired, decision.task)
     return _move(ledger, decision, stands, live=stands.retired, previous=stands.previous)
 
 
@@ -111,12 +114,14 @@ def _begin(ledger: Ledger, decision: Decision, verb: str) -> Standing:
     if decision.verb != verb:
         raise AskError(f"A decision to {decision.verb} was given where one to {verb} is needed.", code="wrong_verb")
     stands = standing(ledger, decision.task)
-    if stands.retired and verb in ("release", "rollback"):
+    # What was retired because it was recalled is not restored, but followed by what was made without it.
+    if stands.retired and verb in ("release", "rollback") and not is_quarantined(ledger, stands.retired):
         raise RefusedError(f"'{decision.task}' is retired. Restore it first.", code="retired")
     return stands
 
 
 def _check_registered(ledger: Ledger, decision: Decision) -> None:
+    refuse_descendants(ledger, decision.candidate, decision.task)
     if not is_registered(ledger, decision.task, decision.candidate):
         raise NotFoundError(
             f"{decision.candidate[:12]} is no registered variant of '{decision.task}'. Register it first.",

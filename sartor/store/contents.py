@@ -11,6 +11,8 @@ from sartor.store.schema import access_key, allowance, audit, edge, move, pointe
 from sartor.store.uploads import kept_contents
 
 PAGE = 1000
+ERASED = ".erased@"
+"""Beginning of the pointers that say that a record's files were destroyed on purpose."""
 ROOTS = frozenset({"Variant", "Decision", "Report"})
 """Kinds of record that always count."""
 _page = (
@@ -98,5 +100,7 @@ def counting(connection: Connection) -> Counting:
         if digest not in counts:
             counts.add(digest)
             waiting.extend(above.get(digest, ()))
-    files = {file: digest for digest in sorted(counts) for file in named.get(digest, ())}
+    erased = set(connection.execute(select(pointer.c.name).where(pointer.c.name.startswith(ERASED))).scalars())
+    whole = [digest for digest in sorted(counts) if ERASED + digest not in erased]
+    files = {file: digest for digest in whole for file in named.get(digest, ())}
     return Counting(frozenset(counts), kept_contents(connection) | files)

@@ -81,7 +81,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # Recall
     _get("/recalls", "view", "recall_kept:list_recalls"),
     _post("/recalls", "administer", "recall:recall", recall_forms.NewRecall),
-    _post("/recalls/plan", "operate", "recall_plan:plan", recall_forms.Asked),
+    _post("/recall-plans", "operate", "recall_plan:plan", recall_forms.Asked),
     _get("/recalls/{ident}", "view", "recall_kept:show"),
     _post("/recalls/{ident}/proof", "operate", "recall_proof:prove"),
     _post("/recalls/{ident}/lift", "administer", "recall:lift", forms.Why),
