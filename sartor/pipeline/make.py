@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sartor.core.errors import AskError
+from sartor.core.jobs import Stopped
 from sartor.core.licence import Licence
 from sartor.core.predict import Floats
 from sartor.core.records import Artifact, Base, Dataset, Record, Run, Variant
@@ -19,7 +20,7 @@ from sartor.core.value import cost_matrix, example_weights
 from sartor.pipeline.bases import base_named, embedder
 from sartor.pipeline.checkpoints import Folder
 from sartor.pipeline.embeddings import EmbeddingCache
-from sartor.pipeline.memo import Step, once
+from sartor.pipeline.memo import Step, done_before, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.workshop import Workshop
@@ -102,7 +103,12 @@ def make(shop: Workshop, cache: EmbeddingCache, what: Order) -> Variant:
         filled = fill(shop, cache, what, folder, kept)
         return {"variant": _variant(shop, what, filled, shop.store.vault.put_folder(folder))}
 
-    variant = once(shop, what.step, work)["variant"]
+    try:
+        variant = once(shop, what.step, work)["variant"]
+    except Stopped:
+        if done_before(shop, what.step):  # by who has the job now; what this one kept since is of no more use
+            kept.discard()
+        raise
     kept.discard()
     assert isinstance(variant, Variant)
     return variant
