@@ -258,6 +258,8 @@ class Reader:
             self.fail(self._body_too_large())
             return
         parts = self._parts
+        if self._spool is not None:
+            self._spool.seek(0)
         request = Request(
             parser.get_method().decode("ascii"),
             self._url.decode("latin-1"),
