@@ -28,6 +28,9 @@ from sartor.store.step_database import step_database
 Body = Callable[[Do], bool]
 """Does an attempt with remembered steps; whether the job is done for good."""
 
+TIDIED = 1000
+"""Jobs whose steps are forgotten when a worker starts, at most."""
+
 log = logging.getLogger("sartor.jobs")
 
 
@@ -68,6 +71,7 @@ class Memory:
         DBOS.listen_queues([self._queue])
         DBOS.launch()
         DBOS.register_queue(self._queue, polling_interval_sec=0.1)
+        self._tidy()
 
     def close(self) -> None:
         """Forget the queue of this life, and close the database."""
@@ -77,6 +81,12 @@ class Memory:
             DBOS.destroy(destroy_registry=True)
             if "system_database_engine" in self._database:
                 self._database["system_database_engine"].dispose()
+
+    def _tidy(self) -> None:
+        """Forget the steps of jobs that succeeded: nobody will ask for them again."""
+        done = DBOS.list_workflows(status="SUCCESS", limit=TIDIED, load_input=False, load_output=False)
+        if done:
+            DBOS.delete_workflows([one.workflow_id for one in done])
 
     def run(self, job: str, body: Body) -> bool:
         """Do an attempt at a job; what its steps gave in earlier ones is given again.

@@ -165,7 +165,8 @@ class Worker:
     def _do_with_memory(self, job: Job, tries: Attempt) -> None:
         def body(do: Do) -> bool:
             tries.remember(do)
-            return attempt(self._shop, tries, self._kinds, self._insist).has_ended
+            # What failed or was cancelled may be tried again, and goes on behind its last finished step then.
+            return attempt(self._shop, tries, self._kinds, self._insist).state == "succeeded"
 
         try:
             self._memory.run(job.id, body)
