@@ -89,11 +89,11 @@ def list_() -> None:
             w["decision"][:12],
             w["asked_by"],
             f"{len(w['approved_by'])} of {w['needed']}",
-            " ".join(w["reasons"]),
+            w["reasons"][0],
         )
         for w in found
     ]
-    emit(found, lambda: table("", ["task", "decision", "asked by", "approved", "reasons"], rows))
+    emit(found, lambda: table("", ["task", "decision", "asked by", "approved", "why"], rows))
 
 
 @approvals.command()
