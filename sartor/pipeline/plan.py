@@ -62,6 +62,11 @@ def plan(shop: Workshop, task: Task, base_dir: Path) -> list[Planned]:
     return lines
 
 
+def plan_candidates(shop: Workshop, task: Task, dataset: Dataset) -> list[Planned]:
+    """The steps that making the task's candidates of a data set takes."""
+    return list(_candidates(shop, task, dataset, dataset.counts["train"]))
+
+
 def _candidates(shop: Workshop, task: Task, dataset: Dataset | None, rows: int) -> Iterator[Planned]:
     made: dict[str, Variant] = {}
     for candidate in sorted(task.candidates, key=lambda c: len(c.of)):

@@ -78,6 +78,10 @@ KINDS: Mapping[str, Kind] = {
         "sartor.pipeline.rebuild:rebuild_job",
         "A task made again under a change (a recall, a campaign), held against what is live.",
     ),
+    "campaign": Kind(
+        "sartor.pipeline.campaign:campaign_job",
+        "A change over many tasks at once: so many rebuilds under way, one summary.",
+    ),
 }
 """Name -> kind. Add a line for yours."""
 

@@ -85,6 +85,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _get("/recalls/{ident}", "view", "recall_kept:show"),
     _post("/recalls/{ident}/proof", "operate", "recall_proof:prove"),
     _post("/recalls/{ident}/lift", "administer", "recall:lift", forms.Why),
+    _get("/campaigns", "view", "campaign:list_campaigns"),
+    _post("/campaigns", "approve", "campaign:start_asked", recall_forms.NewCampaign),
+    _post("/campaign-plans", "operate", "campaign_plan:plan_asked", recall_forms.NewCampaign),
+    _get("/campaigns/{ident}", "view", "campaign:board"),
+    _post("/campaigns/{ident}/pause", "approve", "campaign:pause_campaign"),
+    _post("/campaigns/{ident}/resume", "approve", "campaign:resume_campaign"),
+    _post("/campaigns/{ident}/cancel", "approve", "campaign:cancel_campaign"),
     # Jobs
     _get("/jobs", "view", jobs.list_jobs, jobs_forms.JobList, reach="own"),
     _post("/jobs", "operate", jobs.submit_job, jobs_forms.NewJob),

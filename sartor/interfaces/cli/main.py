@@ -9,6 +9,7 @@ import typer
 
 from sartor.core.errors import AskError, SartorError
 from sartor.interfaces.cli import (
+    campaign,
     chain,
     data,
     decisions,
@@ -57,6 +58,7 @@ for group in (
     jobs.app,
     labelling.app,
     recall.app,
+    campaign.app,
     wheel.app,
     wheel.approvals,
 ):
