@@ -63,7 +63,7 @@ def plan_(
 
 
 @app.command()
-def start(  # noqa: PLR0917 - each is an option
+def start(  # noqa: PLR0913, PLR0917 - each is an option
     spec: Spec = None,
     name: Name = "",
     tasks: Tasks = None,
