@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +74,7 @@ class Place:
     def begin(self, name: str, what: Callable[..., None], *arguments: Any) -> None:
         """Start a process under a name."""
         log = self.home.parent / f"{self.home.name}-{name}.log"
-        self.crew[name] = CREW.Process(target=_child, args=(self.settings(), self.work, log, what, arguments))
+        self.crew[name] = crew().Process(target=_child, args=(self.settings(), self.work, log, what, arguments))
         self.crew[name].start()
 
     def kill(self, name: str) -> bool:
@@ -98,15 +99,13 @@ class Place:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def _server() -> Any:
-    # The children take these over, and libraries read them when they are imported.
-    calm_libraries(1)
+@lru_cache
+def crew() -> Any:
+    """The server from which processes are forked; started by the first."""
+    calm_libraries(1)  # the children take these over, and libraries read them when they are imported
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(list(PRELOAD))
     return found
-
-
-CREW: Any = _server()
 
 
 def _child(
