@@ -13,6 +13,7 @@ import smtplib
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any, Literal
@@ -20,11 +21,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sartor.core.canonical import digest
 from sartor.core.errors import AskError, SartorError
+from sartor.core.jobs import Job
 from sartor.core.route import Timing
 from sartor.core.task import Task
 from sartor.core.wheel import Notify
 from sartor.gateway.addresses import check_url
 from sartor.gateway.wire.client import BrokenError, Pool, Waits
+from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
 from sartor.store.notices import Notice, Notices
 
@@ -59,6 +62,18 @@ def tell(shop: Workshop, task: Task, what: What, title: str, *, of: str, **about
         ident = f"msg_{digest([task.name, what, of, target])[:24]}"
         notices.add(Notice(ident, task.name, target, body, time.time()))
     return len(places)
+
+
+def tell_failure(shop: Workshop, job: Job) -> None:
+    """Send the news that a task's job has failed for good."""
+    if job.state not in ("failed", "dead") or not job.task:
+        return
+    with suppress(SartorError):  # a task that is not there has nobody to tell
+        task = Task.model_validate(contract_of(shop, job.task).contract)
+        says = f"{job.kind} of '{job.task}' is {job.state}: {job.error}"[:500]
+        tell(
+            shop, task, "failed", says, of=f"{job.id}/{job.attempts}", job=job.id, code=job.code, attempts=job.attempts
+        )
 
 
 def deliver(shop: Workshop, now: float | None = None) -> Delivered:

@@ -31,6 +31,7 @@ from sartor.core.errors import (
 )
 from sartor.core.jobs import Context, Job, JobRequest, Later, Queue, Stopped
 from sartor.core.progress import Progress, silent
+from sartor.pipeline.notify import tell_failure
 from sartor.pipeline.workshop import Workshop
 from sartor.store.jobs import Say
 from sartor.store.leases import Leases
@@ -270,7 +271,9 @@ def attempt(
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is how the job ended
         ending = partial(leases.fail, job, *_reason(error), again_in(error, job.failures))
     said = tries.take_said()
-    return insist(lambda: ending(said))
+    ended = insist(lambda: ending(said))
+    tell_failure(shop, ended)
+    return ended
 
 
 def _reason(error: Exception) -> tuple[str, str]:

@@ -98,3 +98,17 @@ def test_a_schedule_that_names_no_time_is_refused(schedule):
     with pytest.raises(AskError, match=r"can't be read|no day that ever comes") as refused:
         check_plugins(Task.model_validate({**BODY, "wheel": {"schedule": schedule}}))
     assert refused.value.code == "bad_schedule"
+
+
+def test_a_job_that_failed_for_good_is_news(shop, rows_folder):
+    from sartor.core.jobs import JobRequest
+    from sartor.pipeline.notify import list_notices
+    from sartor.pipeline.work import run_here
+
+    hook = {"webhook": "https://ops.example.org/x", "secret": "HOOK"}
+    run(shop, Task.model_validate({**BODY, "wheel": {"notify": [hook]}}), rows_folder)
+    wrong = JobRequest(kind="run", args={"task": "name: other\n", "folder": str(rows_folder)}, task="desk")
+    assert run_here(shop, wrong).state == "failed"
+    (notice,) = list_notices(shop, task="desk")
+    assert notice["what"] == "sartor.failed"
+    assert "run of 'desk' is failed" in notice["title"]
