@@ -7,7 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select
 
-from sartor.store.schema import access_key, allowance, audit, edge, move, pointer, record, tenant, upload
+from sartor.store.schema import (
+    access_key,
+    allowance,
+    audit,
+    edge,
+    job,
+    job_event,
+    move,
+    notice,
+    pointer,
+    record,
+    tenant,
+    upload,
+)
 from sartor.store.uploads import kept_contents
 
 PAGE = 1000
@@ -56,8 +69,15 @@ TABLES: Mapping[str, Table] = {
     "allowances": allowance,
     "audit": audit,
     "uploads": upload,
+    "jobs": job,
+    "job_events": job_event,
+    "notices": notice,
 }
-"""What is kept beside the records, by the name that it has in a backup."""
+"""What is kept beside the records, by the name that it has in a backup.
+
+Not workers: a job that was running is found without one, and goes on wherever the backup is restored. Nor who has which
+row before them for labelling: that ends within minutes.
+"""
 
 
 def beside(connection: Connection, name: str) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ SCARCE = 1 << 30
 """Bytes free below which a disk is called nearly full."""
 SKEW = 300.0
 """Seconds by which clocks may differ."""
+SILENT = 60.0
+"""Seconds after which a worker is taken for gone."""
 Level = Literal["ok", "warning", "error"]
 
 
@@ -36,7 +38,7 @@ class Symptom:
 def examine(store: Store, *, deep: bool = True, progress: Progress = silent) -> list[Symptom]:
     """Look at the database, the disk, the clock, the extras and, if `deep`, at every record and file."""
     found: list[Symptom] = []
-    for look in (_database, _schema, _disk, _clock):
+    for look in (_database, _schema, _disk, _clock, _jobs):
         try:
             found.extend(look(store))
         except SartorError as error:
@@ -114,6 +116,18 @@ def _clock(store: Store) -> Iterator[Symptom]:
         yield Symptom("warning", "clock", f"this clock and the database's differ by {skew:.0f} s")
     else:
         yield Symptom("ok", "clock", f"{here.isoformat(timespec='seconds')}, and no record is later")
+
+
+def _jobs(store: Store) -> Iterator[Symptom]:
+    counts = store.jobs.counts()
+    says = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none was ever asked for"
+    yield Symptom("ok", "jobs", says)
+    if counts.get("dead"):
+        says = f"{counts['dead']} were tried as often as they may be and wait: sartor jobs list --state dead"
+        yield Symptom("warning", "jobs", says)
+    waiting = counts.get("queued", 0) + counts.get("running", 0)
+    if waiting and not any(hand.quiet < SILENT for hand in store.leases.hands()):
+        yield Symptom("warning", "jobs", f"{waiting} wait and nobody works on them. Start one: sartor worker")
 
 
 def _extras() -> Iterator[Symptom]:

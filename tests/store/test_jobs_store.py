@@ -1,8 +1,10 @@
 """Jobs and leases on both databases: what is durable, whose turn it is, and what a worker that only slept may write."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from sartor.core.errors import ConflictError, NotFoundError
 from sartor.core.jobs import Job, JobRequest, Stopped
 from sartor.core.records import Variant
 from sartor.store import schema
+from sartor.store.backup import backup, restore
+from sartor.store.doctor import examine
 from sartor.store.ledger import Change
-from sartor.store.opening import Store
+from sartor.store.opening import Store, open_store
 
 KINDS = ("make", "other")
 
@@ -306,3 +310,46 @@ def test_workers_that_claim_at_once_never_get_the_same_job(opener: Callable[...,
     assert left is None
     assert len(found) == len(set(found)) == 24
     assert store.jobs.counts() == {"succeeded": 24}
+
+
+def test_a_backup_brings_jobs_along_and_what_was_running_goes_on(opener: Callable[..., Store], tmp_path: Path) -> None:
+    store = opener()
+    done, running, waiting = (store.jobs.submit(JobRequest("make", {"n": n}, once=f"w{n}")) for n in range(3))
+    store.leases.enter("w", ["cpu"])
+    store.leases.succeed(claim(store), {"n": 1})
+    assert claim(store).id == running.id
+    backup(store, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "new")
+    new = open_store(tmp_path / "new")
+    assert [new.jobs.get(job.id) for job in (done, running, waiting)] == [
+        store.jobs.get(job.id) for job in (done, running, waiting)
+    ]
+    assert new.jobs.events(running.id) == store.jobs.events(running.id)
+    assert new.leases.hands() == []
+    assert new.leases.reap(15.0) == [running.id]
+    assert [claim(new).id for _ in range(2)] == [running.id, waiting.id]
+    assert new.jobs.submit(JobRequest("make", once="w2")).id == waiting.id
+    assert new.jobs.submit(JobRequest("make", once="w0")).id != done.id
+    new.close()
+
+
+def test_the_doctor_tells_of_jobs_that_nobody_does_or_that_wait_for_a_person(store: Store) -> None:
+    def said() -> list[str]:
+        return [s.says for s in examine(store, deep=False) if s.what == "jobs"]
+
+    assert said() == ["none was ever asked for"]
+    store.jobs.submit(JobRequest("make", most_attempts=1))
+    assert said() == ["1 queued", "1 wait and nobody works on them. Start one: sartor worker"]
+    store.leases.enter("w", ["cpu"])
+    assert said() == ["1 queued"]
+    store.leases.fail(claim(store), "x", "x", 0.0)
+    assert said()[1] == "1 were tried as often as they may be and wait: sartor jobs list --state dead"
+
+
+def test_a_store_of_before_there_were_jobs_is_brought_up_and_takes_them(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "store-0.1", home)
+    store = open_store(home)
+    job = store.jobs.submit(JobRequest("make", once="w"))
+    assert claim(store).id == job.id
+    store.close()
