@@ -16,7 +16,7 @@ Texts stand in the two files of rows alone.
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from sartor.core.canonical import digest
 from sartor.core.errors import StoreError
 from sartor.core.licence import Licence
 from sartor.core.records import Artifact, Dataset, Record, Variant
+from sartor.core.rows import Row
 from sartor.core.task import Task
 from sartor.data.curator import Bench
 from sartor.data.snapshot import as_dict, read_json, write_json, write_rows, write_taken
@@ -36,7 +37,12 @@ from sartor.pipeline.memo import Step, once
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
 
-MODULES = ("sartor.pipeline.harvest_rows", "sartor.feedback.caps", "sartor.data.curators.personal_data")
+MODULES = (
+    "sartor.pipeline.harvest_rows",
+    "sartor.feedback.caps",
+    "sartor.data.curators.personal_data",
+    "sartor.data.curators.poison",
+)
 POISON = "poison"
 UNTAUGHT = ("giant", "own")
 """Kinds of sources that gave no feedback: their share is not a source's."""
@@ -169,17 +175,19 @@ def _make(
 def _quarantine(
     shop: Workshop, task: Task, sifted: Sifted, reference: Dataset | None
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Take suspected poison out of both sides: a poisoned test would let the poison pass."""
-    if POISON not in CURATORS.names():
-        return [], {}
+    """Take suspected poison out of both sides: a poisoned test would let the poison pass.
+
+    Only who sends feedback is suspected. What models answered is noise, of which the estimate is known.
+    """
     plugin = CURATORS.take(POISON)
     settings = {pick.use: pick.settings for pick in task.data.curate}.get(POISON, {})
     known = list(open_dataset(shop, reference).splits["train"]) if reference else []
-    known = [row for row in known if row.extra.get("said_by", "given") == "given"]
-    named = {row.id for row in known}
-    looked = [row for row in sifted.rows if row.id not in named]
-    curated = plugin([*known, *looked], plugin.read(settings), Bench({}, task.seed, shop.progress))
-    taken = [t for t in curated.taken if t.row.id not in named]
+    known = [replace(row, extra={}) for row in known if row.extra.get("said_by", "given") == "given"]
+    looked = [replace(row, extra=_voice(row)) for row in sifted.rows if row.extra["said_by"] not in UNTAUGHT]
+    how = {"voice": "voice", "kind": "kind", "action": "drop"}
+    curated = plugin([*known, *looked], plugin.read(settings | how), Bench({}, task.seed, shop.progress))
+    own = {row.id: row for row in sifted.rows}
+    taken = [replace(t, row=own[t.row.id]) for t in curated.taken if t.row.id in own]
     gone = {t.row.id for t in taken}
     sifted.rows = [row for row in sifted.rows if row.id not in gone]
     sifted.fates |= dict.fromkeys(gone, "quarantined")
@@ -189,6 +197,14 @@ def _quarantine(
         for t in taken
     ]
     return entries, dict(sorted(Counter(t.reason for t in taken).items()))
+
+
+def _voice(row: Row) -> dict[str, str]:
+    """Who gave the label, the user too where the sender named nobody; and whether it corrects an answer."""
+    by, subject = row.extra["by"], row.extra.get("subject", "")
+    named = not (by.endswith(":") or ":key-" in by)
+    corrects = row.extra.get("answered", row.label) != row.label
+    return {"voice": by if named or not subject else f"{by}/{subject}", "kind": "corrects" if corrects else "confirms"}
 
 
 def _cap(task: Task, sifted: Sifted) -> dict[str, Any]:
