@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sartor.core.canonical import sha256
-from sartor.core.records import Dataset, TaskRecord, Variant
+from sartor.core.records import Artifact, Dataset, TaskRecord, Variant
 from sartor.core.relabel import added, gone
 from sartor.core.rows import Row
 from sartor.core.task import Task
 from sartor.core.traffic import Feedback
 from sartor.data.relabel import SPLIT
-from sartor.data.snapshot import read_quarantine
+from sartor.data.snapshot import read_json, read_quarantine
 from sartor.feedback.said import SETTLES, Word
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.harvest_reading import ROW, Spoken, read_content, said_of_rows, spoken
@@ -28,6 +28,8 @@ MOST_ENTRIES, MOST_READ = 3000, 20_000
 """Texts that a sitting is chosen from, and exchanges that are read for them, the newest first."""
 HOUSE = "default"
 """Whose traffic the labels of a data set's rows are kept in."""
+POISON = "suspected poison"
+"""Why a harvest leaves a row out whose label does not fit what others teach."""
 WAITING = ("no label", "same text, different labels", "probable label error", SPLIT)
 """Why a row was taken out that a person's word can bring back."""
 UNSURE = "unsure"
@@ -62,6 +64,8 @@ class Entry:
     """An answer that is said to be wrong."""
     doubt: float = 0.0
     """How far that is believed."""
+    suspect: bool = False
+    """Whether the newest harvest took its label for poison."""
 
     @property
     def label(self) -> str:
@@ -105,6 +109,15 @@ class Desk:
         rows = read_quarantine(self.shop.store.folder(self.dataset))
         return {row["id"]: row for row in rows if row["reason"] in WAITING and (row["split"] or "train") != "test"}
 
+    @cached_property
+    def suspects(self) -> frozenset[str]:
+        """Exchanges whose label the newest harvest took for poison."""
+        newest = next(iter(self.shop.store.ledger.find(Artifact, name=f"{self.task.name}/harvest", limit=1)), None)
+        if newest is None or "to_label.json" not in newest.files:
+            return frozenset()
+        listed = read_json(self.shop.store.folder(newest) / "to_label.json")["to_label"]
+        return frozenset(str(one["exchange"]) for one in listed if one["why"] == POISON)
+
     def learned(self) -> Sequence[Row]:
         """The rows that the model has learned from."""
         return open_dataset(self.shop, self.dataset).splits["train"] if self.dataset else ()
@@ -127,7 +140,10 @@ class Desk:
         for one in known[: -MOST_READ - 1 : -1]:
             read = read_content(self.shop, self.task, one.exchange)
             if read.state == "kept" and read.text.strip():
-                yield _of_exchange(self.task.name, one, read.text, said.get(one.exchange.id, set()))
+                entry = _of_exchange(self.task.name, one, read.text, said.get(one.exchange.id, set()))
+                if entry.item in self.suspects:
+                    entry.suspect, entry.why = True, POISON
+                yield entry
 
     def _rows(self) -> Iterator[Entry]:
         if not self.waiting:
@@ -208,6 +224,7 @@ def _join(entry: Entry, other: Entry) -> None:
     entry.requests += other.requests
     entry.said = other.said | entry.said
     entry.unsure |= other.unsure
+    entry.suspect, entry.why = entry.suspect or other.suspect, entry.why or other.why
     entry.settled = entry.settled or other.settled
     if other.doubt > entry.doubt:
         entry.barred, entry.doubt, entry.why = other.barred, other.doubt, other.why

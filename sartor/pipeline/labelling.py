@@ -161,13 +161,15 @@ def _choose(desk: Desk, worth: Worth, size: int, *, allowed: list[bool], mine: s
     how = desk.task.labelling
     free = [(place, entry) for place, entry in enumerate(worth.entries) if allowed[place]]
     disputed = [place for place, entry in free if entry.disputed]
-    second = [place for place, entry in free if len(entry.said) == 1 and is_double(desk, entry)]
+    second = [place for place, entry in free if len(entry.said) == 1 and (entry.suspect or is_double(desk, entry))]
+    suspects = [place for place, entry in free if entry.suspect and entry.is_open()]
     unlabelled = [(entry.draw, place) for place, entry in free if entry.is_open()]
     share = max(how.random_share, NEEDY_SHARE) if needy else how.random_share
     drawn = [place for _, place in sorted(unlabelled)[: math.ceil(share * size)]] if share else []
     # Whoever decides and whoever repeats may not take the whole sitting, however much of that has piled up.
     special: dict[int, How] = dict.fromkeys(disputed[: max(size // 4, 1)], "adjudicate")
     special |= dict.fromkeys(second[: max(size // 2, 1)], "double")
+    special |= dict.fromkeys(suspects[: max(size // 4, 1)], "value")
     special |= dict.fromkeys(drawn, "random")
     special = dict(list(special.items())[:size])
     dear = worth.best(size, [yes and place not in special for place, yes in enumerate(allowed)])

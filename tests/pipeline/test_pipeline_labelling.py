@@ -9,7 +9,8 @@ import pytest
 from label_house import BODY, capture, texts, write_csv
 
 from sartor.core.errors import AskError, NotFoundError
-from sartor.core.records import Decision, Report, Run
+from sartor.core.licence import Licence
+from sartor.core.records import Artifact, Decision, Report, Run
 from sartor.core.task import Task
 from sartor.core.traffic import Feedback
 from sartor.feedback.said import hear
@@ -423,3 +424,17 @@ def test_json_that_is_none_of_label_studio_is_named(home, desk, tmp_path):
             take_in(at, path)
     with pytest.raises(AskError, match="no file"):
         take_in(at, tmp_path / "gone.json")
+
+
+def test_what_a_harvest_took_for_poison_is_put_before_another_person(home, desk):
+    at = changed(home, desk, double_share=0.0, random_share=0.0)
+    say(at, "chatcmpl-2", "mallory", "rate")
+    listed = {
+        "to_label": [{"exchange": f"chatcmpl-{n}", "why": "suspected poison", "not": [], "said": []} for n in (2, 4)]
+    }
+    files = {"to_label.json": home.store.vault.put_bytes(json.dumps(listed).encode())}
+    home.store.ledger.put(Artifact(name="desk/harvest", files=files, licence=Licence.of("owned")))
+    at = dataclasses.replace(at)  # a desk keeps what it has read
+    found = {item.item: item for item in queue(at, "anna", 10).items}
+    assert (found["chatcmpl-2"].picked, found["chatcmpl-4"].picked) == ("double", "value")
+    assert found["chatcmpl-2"].why == "suspected poison"
