@@ -163,3 +163,30 @@ def test_a_row_that_somebody_labelled_meanwhile_stays_theirs(sit: Run, made: Pat
     answer(desk, Given(first, "anna", "card"))
     assert first not in {item.item for item in queue(desk, "anna", 12).items}
     shop.store.close()
+
+
+def test_who_is_killed_in_the_middle_has_lost_nothing(sit: Run, made: Path) -> None:
+    """`2/` on the screen says that the first answer is on disk."""
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "sartor.interfaces.cli.main", "label", "desk", "--size", "4", "--who", "anna"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as labeller:
+        assert labeller.stdin is not None
+        assert labeller.stdout is not None
+        labeller.stdin.write("card\n")
+        labeller.stdin.flush()
+        assert any(line.startswith("2/") for line in labeller.stdout)
+        labeller.send_signal(signal.SIGKILL)
+    found = sit("labels", "status", "desk")
+    assert (found["by_person"], found["before_people"]) == ({"anna": 1}, 3)
+    shop = Settings.read(Path(os.environ["SARTOR_HOME"])).workshop()
+    desk = open_desk(shop, "desk")
+    others = queue(desk, "ben", 12)
+    assert sum(item.picked != "double" for item in others.items) == 8  # three are still hers
+    again = queue(desk, "anna", 3)
+    assert len(again.items) == 3
+    assert not {item.item for item in again.items} & {item.item for item in others.items}
+    shop.store.close()
