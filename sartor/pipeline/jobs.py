@@ -12,7 +12,7 @@ from sartor.core.access import NO_TENANT, Caller
 from sartor.core.errors import AskError, ForbiddenError, NotFoundError, unknown
 from sartor.core.jobs import Event, Job, JobRequest, Queue, State
 from sartor.pipeline.access import OWNER
-from sartor.pipeline.work import KINDS, kind_named, plan, submit
+from sartor.pipeline.work import KINDS, Kind, kind_named, plan, submit
 from sartor.pipeline.workshop import Workshop
 from sartor.store.credentials import EVERY_TENANT
 
@@ -68,17 +68,31 @@ def submit_job(
         ForbiddenError: what it does may be asked for on the server's command line alone.
     """
     kind = kind_named(request.kind)
-    if kind.local and caller != OWNER:
-        raise ForbiddenError(
-            f"A job of kind '{request.kind}' reads files where its worker runs. Ask for it there: sartor jobs submit",
-            code="command_line_only",
-        )
+    if caller != OWNER:
+        _check_remote(kind, request)
     wanted = queue or kind.queue
     if wanted not in get_args(Queue):
         raise unknown("queue", wanted[:80], get_args(Queue), param="queue")
     tenant = NO_TENANT if caller.tenant == EVERY_TENANT else caller.tenant
     asked = replace(request, tenant=tenant, queue=wanted)  # type: ignore[arg-type]
     return plan(shop, asked) if dry_run else body_of(submit(shop, asked))
+
+
+def _check_remote(kind: Kind, request: JobRequest) -> None:
+    """Refuse what a key may not ask for as a bare job."""
+    if kind.over_http is None:
+        raise ForbiddenError(
+            f"A job of kind '{request.kind}' is not asked for over HTTP as it is: it reads files where its worker "
+            "runs, or has an address of its own. On the server: sartor jobs submit",
+            code="command_line_only",
+        )
+    if beyond := sorted(set(request.args) - kind.over_http):
+        raise ForbiddenError(
+            f"Over HTTP a job of kind '{request.kind}' takes {', '.join(sorted(kind.over_http))}, not "
+            f"'{beyond[0][:60]}'. Give that on the server's command line.",
+            param=f"args.{beyond[0][:60]}",
+            code="command_line_only",
+        )
 
 
 def show_job(shop: Workshop, id: str, caller: Caller = OWNER) -> dict[str, Any]:  # noqa: A002 - its name in the address

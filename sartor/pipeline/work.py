@@ -58,8 +58,9 @@ class Kind:
     """`module:function`, a `Planner`; '' where nothing can be foretold."""
     queue: Queue = "cpu"
     """Where it waits unless the asker says otherwise."""
-    local: bool = False
-    """Whether it reads files where it runs, so that nobody asks for it over HTTP."""
+    over_http: frozenset[str] | None = None
+    """Arguments that whoever holds a key may give it; None: it reads files where it runs, or has an address of its own
+    with a permission of its own, so that it is not asked for as a bare job over HTTP."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -67,12 +68,12 @@ KINDS: Mapping[str, Kind] = {
         "sartor.pipeline.run_job:run_job",
         "A task's file: rows in, a gated and released model out.",
         plan="sartor.pipeline.run_job:plan_job",
-        local=True,
     ),
     "learn": Kind(
         "sartor.pipeline.learn_job:learn_job",
         "What traffic taught becomes a candidate that is held against what is live.",
         plan="sartor.pipeline.learn_job:plan_learn",
+        over_http=frozenset({"task", "strategies"}),  # never a contract: it says who has to approve
     ),
     "finetune": Kind("sartor.pipeline.finetune:finetune", "A file sent through OpenAI's fine-tuning API, to a model."),
     "rebuild": Kind(

@@ -51,6 +51,8 @@ def test_a_job_from_its_asking_to_its_end(house: House) -> None:
         ({"kind": "learn", "most_attempts": 0}, 400, "bad_body", "most_attempts"),
         ({"kind": "learn", "schedule": "* * * * *"}, 400, "bad_body", "schedule"),
         ({"kind": "run", "args": {"task": "x", "base_dir": "/etc"}}, 403, "command_line_only", "sartor jobs submit"),
+        ({"kind": "rebuild", "args": {"task": "desk"}}, 403, "command_line_only", "address of its own"),
+        ({"kind": "learn", "args": {"task": "desk", "file": "name: desk"}}, 403, "command_line_only", "not 'file'"),
     ],
 )
 def test_what_can_not_be_asked_for_is_said(
