@@ -128,10 +128,13 @@ class _Planner:
             changed["canary"] = None
         if route.shadow is not None and self.is_bad(route.shadow.beside):
             changed["shadow"] = None
-        policy = replaced(route.policy, self.instead)
-        if policy is None:
+        now = {target: self.instead(target) for target in _names(route.policy)}
+        if any(to is None or (to != target and to + UPSTREAM in self.pointers) for target, to in now.items()):
+            # With nothing to ask first, whoever is asked second answers everything.
             moved = self.tasks.get(route.task)
-            policy = self.giant(route.task or route.name) if moved is None else moved.to
+            policy: Target | None = moved.to if moved is not None else self.giant(route.task or route.name)
+        else:
+            policy = replaced(route.policy, self.instead)
         if policy and policy != route.policy:
             changed["policy"] = policy
         return route.model_copy(update=changed) if changed else None
