@@ -35,13 +35,21 @@ class Cluster:
         self._run("pg_ctl", "stop", "-m", "immediate")
 
     def database(self) -> str:
-        """URL of a fresh, empty database."""
+        """Name of a fresh, empty database."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def url(self, database: str) -> str:
+        """How a ledger in it is named."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        """Run one statement beside all databases."""
         import psycopg
 
-        name = f"k{uuid.uuid4().hex[:12]}"
         with psycopg.connect(f"host={self.folder} user=postgres dbname=postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
+            connection.execute(statement)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*_lower(), str(self.programs / program), "-D", str(self.folder / "data"), *arguments]

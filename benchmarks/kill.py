@@ -114,7 +114,9 @@ class Bench:
         """A store for a case, removed afterwards unless something went wrong."""
         home = self.work / name
         assert case.database == "sqlite" or self.server is not None
-        url = self.server.database() if case.database == "postgresql" and self.server is not None else None
+        url = None
+        if case.database == "postgresql" and self.server is not None:
+            url = self.server.url(self.server.database())
         found = Place(self.work, home, url)
         try:
             yield found

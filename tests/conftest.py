@@ -1,10 +1,6 @@
 """What tests of several rooms share: a throw-away PostgreSQL, an S3 server on loopback, and strictness about skips."""
 
 import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks._postgres import Cluster, cluster
 
 STRICT = os.environ.get("SARTOR_TEST_STRICT") == "1"
 """Set in CI: a test that was skipped for lack of a service or of data is a failure there."""
@@ -40,55 +38,20 @@ def _needs_what_ci_has(item: pytest.Item, reason: str) -> bool:
     return bool(marks or services or "SARTOR_DATA" in reason)
 
 
-@dataclass(frozen=True)
-class Postgres:
-    """A running throw-away cluster, reached through a socket in its own folder."""
-
-    folder: Path
-
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
-
-    def execute(self, statement: str) -> None:
-        import psycopg
-
-        with psycopg.connect(f"host={self.folder} user=postgres dbname=postgres", autocommit=True) as connection:
-            connection.execute(statement)
-
-
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL from the system's package, in a temporary folder; the server refuses to run as root."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    if not programs:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+def postgres_server() -> Iterator[Cluster]:
+    """A PostgreSQL from the system's package, in a temporary folder."""
     pytest.importorskip("psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="sartor-pg-", dir="/tmp"))  # a short path: it holds a socket
-    lower = []
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("postgres")
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        lower = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-
-    def run(program: str, *arguments: str) -> None:
-        command = [*lower, str(programs[-1] / program), "-D", str(folder / "data"), *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    try:
-        run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
-        run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
-        yield Postgres(folder)
-        run("pg_ctl", "stop", "-m", "immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with cluster() as server:
+        if server is None:
+            pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        yield server
 
 
 @pytest.fixture
-def postgres_url(postgres_server: Postgres) -> Iterator[str]:
+def postgres_url(postgres_server: Cluster) -> Iterator[str]:
     """URL of a fresh, empty database."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    postgres_server.execute(f"CREATE DATABASE {name}")
+    name = postgres_server.database()
     yield postgres_server.url(name)
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
