@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -319,7 +320,7 @@ def run_here(shop: Workshop, request: JobRequest, kinds: Mapping[str, Kind] = KI
         KeyboardInterrupt: of the user; the job is given back to the queue.
     """
     job = submit(shop, request, kinds)
-    name = f"here-{socket.gethostname()}-{os.getpid()}-{job.id[-6:]}"
+    name = f"here-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     with _living(shop.store.leases, name, job.queue) as attempts:
         while not job.has_ended and job.state != "paused":
             mine = shop.store.leases.claim(name, [job.queue], kinds=kinds, only=job.id)

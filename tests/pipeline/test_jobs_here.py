@@ -138,6 +138,8 @@ def test_who_waits_sees_progress_and_a_cancel_reaches_the_job(shop: Workshop, tm
     assert {(one.id, one.state) for one in found} == {(job.id, "cancelled")}
     assert seen[0] == ("epochs", 0, 400)
     assert len(lines(tmp_path)) == 1
+    assert (found[0].attempts, found[0].failures) == (1, 0)
+    assert 0 < seen[-1][1] < 399
 
 
 @pytest.fixture
