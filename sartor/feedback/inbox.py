@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sartor.core.access import Caller
-from sartor.core.errors import ConflictError
+from sartor.core.errors import ConflictError, ForbiddenError
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange, Feedback
 from sartor.feedback.reading import check, cleaned, read
+from sartor.feedback.said import SAMPLE, SETTLES
 from sartor.store.traffic.index import TrafficIndex
 
 
@@ -68,11 +69,13 @@ class Inbox:
 
         Raises:
             AskError: its form is wrong, or its value is not of the metric's type.
+            ForbiddenError: a tag of it is for those who label.
             NotFoundError: there is no such metric.
             ConflictError: another feedback of this id is there.
             StoreError: it could not be written.
         """
         said = read(body, tenant=caller.tenant, key=caller.key, at=self._clock(), new_id=_new_id, mark=self._mark)
+        _refuse_reserved(caller, said)
         before, exchange = await asyncio.to_thread(self._look, said)
         check(said.metric, said.value, metrics, self._labels_of(exchange.task) if exchange and exchange.task else ())
         said = cleaned(said, self._redact)
@@ -95,6 +98,17 @@ class Inbox:
         written = self._log.append_feedback(said)
         if written is not None:
             await written
+
+
+def _refuse_reserved(caller: Caller, said: Feedback) -> None:
+    """Whoever could settle a conflict, or pass for a random audit, could teach what they like."""
+    taken = [tag for tag in (SETTLES, SAMPLE) if tag in said.tags]
+    if taken and not caller.may("operate"):
+        raise ForbiddenError(
+            f"The tag '{taken[0]}' is for people who label, with a key of the role operator. Leave it out.",
+            param="tags",
+            code="reserved_tag",
+        )
 
 
 def _refuse_other(before: Feedback | None, said: Feedback) -> None:

@@ -6,11 +6,12 @@ that is a conflict until a person settles it (feedback with the tag `settles`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sartor.core.relabel import carried
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange, Feedback
-from sartor.core.wheel import Said
+from sartor.core.wheel import Relabel, Said
 
 SETTLES = "settles"
 """Tag of the feedback by which a person ends a conflict: any value but ''."""
@@ -72,23 +73,36 @@ def hear(
     feedback: Iterable[Feedback],
     labels: Collection[str],
     metrics: Mapping[str, FeedbackMetric],
+    edits: Sequence[Relabel] = (),
 ) -> Heard:
     """Everything that was said of an exchange, the answers of those who were asked included.
 
     Args:
         labels: of the task; a value that is none of them is told, never learned.
         metrics: what the task declares.
+        edits: of the labels; a word that names an old label counts for its one successor.
     """
     words: list[Word] = []
     unknown: list[str] = []
     for item in sorted(feedback, key=lambda f: (f.at, f.id)):
         for word in _said(exchange, item, metrics):
-            named = word.label or word.bars
-            if named in labels:
-                words.append(word)
+            now = _now(word, labels, edits)
+            if now is not None:
+                words.append(now)
             elif word.label:
                 unknown.append(word.label)
-    return Heard((*words, *(word for word in _answers(exchange) if word.label in labels)), tuple(unknown))
+    answers = (_now(word, labels, edits) for word in _answers(exchange))
+    return Heard((*words, *(word for word in answers if word is not None)), tuple(unknown))
+
+
+def _now(word: Word, labels: Collection[str], edits: Sequence[Relabel]) -> Word | None:
+    """The word under today's labels; None where it names none of them."""
+    named = word.label or word.bars
+    if named in labels:
+        return word
+    if len(now := carried(named, edits)) == 1 and now[0] in labels:
+        return replace(word, label=now[0]) if word.label else replace(word, bars=now[0])
+    return None
 
 
 def _said(exchange: Exchange, item: Feedback, metrics: Mapping[str, FeedbackMetric]) -> list[Word]:
@@ -173,4 +187,6 @@ def _standing(words: Sequence[Word]) -> list[Word]:
 def _agree(one: Word, other: Word) -> bool:
     if one.label and other.label:
         return one.label == other.label
-    return not (one.label or other.label) or (one.label != other.bars and one.bars != other.label)
+    if one.bars and other.bars:
+        return True
+    return (one.label or other.label) != (one.bars or other.bars)

@@ -74,7 +74,7 @@ def harvest(shop: Workshop, task: Task, *, tenant: str | None = None, until: flo
     judged, noise = weigh(found, task)
     named = [one.spoken.exchange for one in judged if one.verdict.label]
     contents = {exchange.id: read_content(shop, task, exchange) for exchange in named}
-    rows_said = verdicts_on_rows(said_of_rows(shop, tenant=tenant, until=until), labels, task)
+    rows_said = verdicts_on_rows(said_of_rows(shop, task, tenant=tenant, until=until), labels, task)
     about = Known(_earlier_sides(shop, task), rows_said, live_data(shop, task))
     step = _step(task, labels, found, contents, tenant, about)
 
@@ -132,6 +132,7 @@ def _step(
         "feedback": contract["feedback"],
         "input": contract["input"],
         "labels": list(labels),
+        "relabel": contract["relabel"],
         "tenant": tenant,
     }
     inputs = {"traffic": digest(traffic), "texts": digest(texts), "sides": digest(dict(about.sides))}

@@ -4,15 +4,16 @@ Reads log and index; decides nothing. Late outcomes find their exchange by the b
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
 
 from sartor.core.errors import AskError, NotFoundError
+from sartor.core.relabel import added, gone
 from sartor.core.task import Task
-from sartor.core.traffic import Exchange, Feedback
+from sartor.core.traffic import Exchange, Feedback, withdrawn
 from sartor.feedback.said import Heard, hear
 from sartor.gateway.unpack import find_input
 from sartor.pipeline.workshop import Workshop
@@ -55,7 +56,7 @@ def spoken(
     """
     index = shop.store.traffic.index
     index.catch_up()
-    said = [item for item in index.all_feedback(tenant) if until is None or item.at < until]
+    said = _standing(index.all_feedback(tenant), task, until)
     by_exchange: defaultdict[tuple[str, str], list[Feedback]] = defaultdict(list)
     by_business: defaultdict[tuple[str, str], list[Feedback]] = defaultdict(list)
     for item in said:
@@ -69,7 +70,7 @@ def spoken(
         keys = {key for key in (exchange.business, *(item.business for item in named)) if key}
         told = named + [item for key in sorted(keys) for item in by_business[exchange.tenant, key]]
         business = exchange.business or (min(keys) if keys else "")
-        found.append(Spoken(exchange, business, hear(exchange, told, labels, task.feedback)))
+        found.append(Spoken(exchange, business, hear(exchange, told, labels, task.feedback, task.relabel)))
     return sorted(found, key=lambda one: (one.exchange.at, one.exchange.id))
 
 
@@ -97,12 +98,22 @@ def read_content(shop: Workshop, task: Task, exchange: Exchange) -> Read:
     return Read("unreadable", {}, "")
 
 
-def said_of_rows(shop: Workshop, *, tenant: str | None, until: float | None) -> dict[str, list[Feedback]]:
-    """Feedback on rows of data sets, by the row's id, oldest first."""
+def _standing(said: Sequence[Feedback], task: Task, until: float | None) -> list[Feedback]:
+    """What had been said of this task by then, and was not taken back."""
+    told = [item for item in said if until is None or item.at < until]
+    back = withdrawn(told)
+    return [item for item in told if item.id not in back and item.tags.get("task", task.name) == task.name]
+
+
+def said_of_rows(
+    shop: Workshop, task: Task | None = None, *, tenant: str | None, until: float | None
+) -> dict[str, list[Feedback]]:
+    """Feedback on rows of data sets, by the row's id, oldest first; of one task only what stands."""
     index = shop.store.traffic.index
     index.catch_up()
     found: defaultdict[str, list[Feedback]] = defaultdict(list)
-    for item in index.all_feedback(tenant):
+    said = index.all_feedback(tenant)
+    for item in _standing(said, task, until) if task else said:
         if item.exchange.startswith(ROW) and (until is None or item.at < until):
             found[item.exchange.removeprefix(ROW)].append(item)
     return dict(found)
@@ -114,7 +125,6 @@ def known_labels(shop: Workshop, task: Task) -> tuple[str, ...]:
     Raises:
         NotFoundError: neither is there.
     """
-    added = {edit.add for edit in task.relabel if edit.add} | {label for edit in task.relabel for label in edit.into}
     live = shop.store.ledger.resolve(f"{task.name}@live")
     given = set(task.labels) or set(getattr(shop.store.ledger.get(live.digest), "labels", ()) if live else ())
     if not given:
@@ -124,4 +134,4 @@ def known_labels(shop: Workshop, task: Task) -> tuple[str, ...]:
             code="no_labels",
             param="labels",
         )
-    return tuple(sorted(given | added))
+    return tuple(sorted((given | added(task.relabel)) - gone(task.relabel)))

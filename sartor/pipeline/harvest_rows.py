@@ -175,7 +175,7 @@ def _row(task: Task, one: Judged, content: Read, sides: Mapping[str, str]) -> Ro
         inputs=content.inputs,
         group=mark,
         time=at,
-        source="traffic",
+        source=f"traffic:{word.source}",
         extra={name: value for name, value in told.items() if value},
     )
 
@@ -236,7 +236,7 @@ def verdicts_on_rows(
     found: dict[str, dict[str, Any]] = {}
     for name, items in sorted(said.items()):
         nobody = Exchange(name, 0.0, "", "", "", "")
-        verdict = judge(hear(nobody, items, labels, task.feedback).words, REFERENCE)
+        verdict = judge(hear(nobody, items, labels, task.feedback, task.relabel).words, REFERENCE)
         if verdict.conflict:
             found[name] = {"conflict": [word.label for word in verdict.conflict]}
         elif verdict.word is not None:

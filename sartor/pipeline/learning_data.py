@@ -20,15 +20,37 @@ from sartor.data.curate import curate_again, hierarchy_of
 from sartor.data.curator import Taken
 from sartor.data.describe import make_datasheet
 from sartor.data.leaks import suspicions
-from sartor.data.snapshot import as_dict, read_datasheet, read_json, read_rows, write_json, write_snapshot
+from sartor.data.relabel import SPLIT
+from sartor.data.relabel import relabelled as edited
+from sartor.data.snapshot import (
+    FIELDS,
+    as_dict,
+    read_datasheet,
+    read_json,
+    read_quarantine,
+    read_rows,
+    write_json,
+    write_snapshot,
+)
 from sartor.data.text import key
 from sartor.pipeline.curate import CURATORS, open_dataset
 from sartor.pipeline.memo import Step, once
-from sartor.pipeline.standing import FIRM, ever_marks, fates_of, relabelled, standing_rows, standing_test, unlike
+from sartor.pipeline.standing import (
+    FIRM,
+    edits_in,
+    ever_marks,
+    fates_of,
+    relabelled,
+    standing_rows,
+    standing_test,
+    unlike,
+)
 from sartor.pipeline.workshop import Workshop
 
 SEEN_TO = ("poison", "personal_data")
 """Curators that a harvest has already put its rows through, and the data set before its own."""
+WAITING = ("no label", "same text, different labels", "probable label error", SPLIT)
+"""Why a row was taken out that a person's word brings back."""
 WHOSE = ("id", "split", "exchange", "subject", "business", "by")
 
 
@@ -39,13 +61,26 @@ class Parts:
     rows: list[Row] = field(default_factory=list)
     """To learn from: training and validation."""
     split_of: dict[str, str] = field(default_factory=dict)
-    taken: list[tuple[Taken, str]] = field(default_factory=list)
-    """What is left out, and in which split it stood."""
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    """What is left out: the fields of a row, and split, curator, reason and detail."""
+
+    def add(self, row: Row, split: str) -> None:
+        """Put a row in."""
+        self.rows.append(row)
+        self.split_of[row.id] = split
+
+    def take(self, curator: str, taken: Sequence[Taken], split: str = "train") -> None:
+        """Put rows into quarantine."""
+        self.quarantine += [
+            {**as_dict(t.row), "split": split, "curator": curator, "reason": t.reason, "detail": t.detail}
+            for t in taken
+        ]
 
     def drop(self, rows: Sequence[Row], reason: str) -> None:
-        """Leave rows out."""
+        """Move rows to quarantine."""
+        for row in rows:
+            self.take("learning", [Taken(row, reason)], self.split_of[row.id])
         gone = {row.id for row in rows}
-        self.taken += [(Taken(row, reason), self.split_of.get(row.id, "train")) for row in rows]
         self.rows = [row for row in self.rows if row.id not in gone]
 
 
@@ -85,27 +120,39 @@ def _assembled(shop: Workshop, task: Task, base: Dataset, harvest: Artifact | No
     fresh = _harvested(shop, harvest, snapshot.hierarchy)
     parts = Parts()
     for split in ("train", "validation"):
-        for row in snapshot.splits[split]:
+        old = edited(snapshot.splits[split], task.relabel[edits_in(shop, base) :])
+        parts.take("relabel", old.taken, split)
+        for row in old.kept:
             # What came from traffic is taken as the harvest has it now: corrected, erased, in doubt, or not at all.
             fate = fates.get(row.id) if "exchange" in row.extra else None
             if fate is None or fate.what == "without content":
-                parts.rows.append(_corrected(relabelled(row, fate.label if fate else None), said))
-                parts.split_of[row.id] = split
+                parts.add(_corrected(relabelled(row, fate.label if fate else None), said), split)
+    _bring_back(shop, base, said, parts)
     _contradicted(parts, fresh, [*parts.rows, *kept])
     for row in fresh:
-        parts.rows.append(row)
-        parts.split_of[row.id] = _lent(task, row)
+        parts.add(row, _lent(task, row))
     ever = ever_marks(shop, test)
     parts.drop([row for row in parts.rows if ever.know(row)], "stands or stood in the standing test")
     _drop_near(parts, kept)
     bench = curate_again(task, parts.rows, parts.split_of, without=SEEN_TO, progress=shop.progress)
-    by_id = {row.id: row for row in parts.rows}
-    parts.taken += [
-        (Taken(by_id[entry["id"]], f"{entry['curator']}: {entry['reason']}", entry["detail"]), entry["split"])
-        for entry in bench.quarantine
-    ]
+    parts.quarantine += bench.quarantine
     parts.rows = bench.rows
     return parts
+
+
+def _bring_back(shop: Workshop, base: Dataset, said: Mapping[str, Any], parts: Parts) -> None:
+    """Rows that waited in quarantine for a person's word: in, where one has come; else they wait on."""
+    known = {row.id for row in parts.rows}
+    out = {entry["id"] for entry in parts.quarantine}
+    for entry in read_quarantine(shop.store.folder(base)):
+        waits = entry["reason"] in WAITING and "exchange" not in entry["extra"] and entry["split"] != "test"
+        if waits and entry["id"] not in known and "label" in said.get(entry["id"], {}):
+            row = Row(**{name: entry[name] for name in FIELDS})
+            parts.add(_corrected(row, said), entry["split"] or "train")
+        elif waits and entry["id"] not in known | out:
+            parts.quarantine.append(entry)
+    back = {row.id for row in parts.rows if "label" in said.get(row.id, {})}
+    parts.quarantine = [entry for entry in parts.quarantine if entry["id"] not in back]
 
 
 def _harvested(shop: Workshop, harvest: Artifact | None, hierarchy: Hierarchy) -> list[Row]:
@@ -134,7 +181,8 @@ def _corrected(row: Row, said: Mapping[str, Any]) -> Row:
     if row.time and "era" not in row.extra:
         told |= {"era": row.time[:7], "at": row.time}
     if "label" in word and word["label"] != row.label:
-        told |= {"said_by": word["said_by"], "by": word["by"], "sure": f"{word['sure']:.4f}", "was": row.label or ""}
+        told |= {"said_by": word["said_by"], "by": word["by"], "sure": f"{word['sure']:.4f}"}
+        told |= {"was": row.label} if row.label else {}
         row = replace(row, label=word["label"])
     return replace(row, extra={**row.extra, **told})
 
@@ -145,7 +193,7 @@ def _contradicted(parts: Parts, fresh: list[Row], given: Sequence[Row]) -> None:
     against = [row for row in fresh if labels.get(key(row.text), row.label) != row.label]
     gone = {row.id for row in against}
     fresh[:] = [row for row in fresh if row.id not in gone]
-    parts.taken += [(Taken(row, "contradicts a row that was there"), "train") for row in against]
+    parts.take("learning", [Taken(row, "contradicts a row that was there") for row in against])
 
 
 def _drop_near(parts: Parts, kept: Sequence[Row]) -> None:
@@ -182,20 +230,16 @@ def _written(
     labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
     everything = [row for split in SPLITS for row in splits[split]]
     snapshot = Snapshot(splits, labels, hierarchy_of(everything, labels, task.data.levels))
-    quarantine = [
-        {**as_dict(t.row), "split": split, "curator": "learning", "reason": t.reason, "detail": t.detail}
-        for t, split in parts.taken
-    ]
     of = {row.id: split for split in SPLITS for row in splits[split]}
     facts = {**suspicions(everything, of), "levels": list(task.data.levels), "warnings": []}
     sources = [s for s in read_datasheet(shop.store.folder(base))["sources"] if s["use"] != "harvest"]
     licence = Licence.union([base.licence, test.licence, *([harvest.licence] if harvest else [])])
     traffic = sum("exchange" in row.extra for row in everything)
     fact = {"title": "traffic", "use": "harvest", "licence": "owned", "split": None, "rows": traffic}
-    sheet = make_datasheet(task, snapshot, sources=[*sources, fact], steps=[], quarantine=quarantine, facts=facts)
-    write_snapshot(folder, snapshot, quarantine)
+    sheet = make_datasheet(task, snapshot, sources=[*sources, fact], steps=[], quarantine=parts.quarantine, facts=facts)
+    write_snapshot(folder, snapshot, parts.quarantine)
     write_json(folder / "datasheet.json", sheet)
-    _write_whose(folder, everything, of, quarantine)
+    _write_whose(folder, everything, of, parts.quarantine)
     parents = {"before": base.digest, "test": test.digest} | ({"harvest": harvest.digest} if harvest else {})
     return Dataset(
         name=f"{task.name}/data",
@@ -204,10 +248,10 @@ def _written(
         made_by="learning",
         licence=licence,
         facts={name: fact for name, fact in facts.items() if name != "near_examples"}
-        | {"from_traffic": traffic, "test_version": test.facts["version"]},
+        | {"from_traffic": traffic, "edits": len(task.relabel), "test_version": test.facts["version"]},
         task=task.name,
         labels=labels,
-        counts={split: len(rows) for split, rows in splits.items()} | {"quarantine": len(quarantine)},
+        counts={split: len(rows) for split, rows in splits.items()} | {"quarantine": len(parts.quarantine)},
     )
 
 

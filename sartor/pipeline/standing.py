@@ -16,11 +16,12 @@ from typing import Any
 from sartor.core.canonical import sha256
 from sartor.core.errors import ConflictError, unknown
 from sartor.core.licence import Licence
-from sartor.core.records import Artifact, Dataset, Record
+from sartor.core.records import Artifact, Dataset, Record, Run
 from sartor.core.rows import Row
 from sartor.core.task import Task
 from sartor.data.leaks import NEAR, SHINGLE
 from sartor.data.near import NearIndex
+from sartor.data.relabel import relabelled as edited
 from sartor.data.snapshot import read_json, read_rows, write_json, write_rows
 from sartor.data.text import key
 from sartor.pipeline.curate import open_dataset
@@ -30,7 +31,7 @@ from sartor.store.ledger import Change
 
 TEST = "@test"
 """Ending of the pointer."""
-MODULES = ("sartor.data.near", "sartor.data.text", "sartor.data.snapshot")
+MODULES = ("sartor.data.near", "sartor.data.text", "sartor.data.snapshot", "sartor.data.relabel")
 FIRM = ("human", "outcome")
 """Whose labels may test."""
 
@@ -107,7 +108,7 @@ def standing_test(shop: Workshop, task: Task, base: Dataset, harvest: Artifact |
     while True:
         before = current(shop, task.name)
         made = _first(shop, task, base) if before is None else before
-        if harvest is not None:
+        if harvest is not None or len(task.relabel) > edits_in(shop, made):
             made = _next(shop, task, made, base, harvest)
         if before is not None and made.digest == before.digest:
             return made
@@ -128,15 +129,17 @@ def _first(shop: Workshop, task: Task, base: Dataset) -> Artifact:
     return _made(shop, step, work)
 
 
-def _next(shop: Workshop, task: Task, before: Artifact, base: Dataset, harvest: Artifact) -> Artifact:
-    refresh = task.learn.harvest.refresh
-    inputs = {"before": before.digest, "data": base.digest, "harvest": harvest.digest}
-    step = Step("standing", task.name, "standing", MODULES, inputs, {"refresh": refresh})
+def _next(shop: Workshop, task: Task, before: Artifact, base: Dataset, harvest: Artifact | None) -> Artifact:
+    inputs = {"before": before.digest, "data": base.digest} | ({"harvest": harvest.digest} if harvest else {})
+    params = {"refresh": task.learn.harvest.refresh, "relabel": task.body()["relabel"]}
+    step = Step("standing", task.name, "standing", MODULES, inputs, params)
 
     def work(folder: Path) -> Mapping[str, Record]:
         old = standing_rows(shop, before)
-        rows = _refreshed(shop, refresh, old, base, harvest)
-        if rows == old:
+        # Rows of a label that was split are in no today's label: they leave, and what comes in since has the new ones.
+        today = edited(old, task.relabel[edits_in(shop, before) :]).kept
+        rows = _refreshed(shop, task, today, base, harvest) if harvest else today
+        if rows == old and len(task.relabel) == edits_in(shop, before):
             return {"test": before}
         ever = ever_marks(shop, before) | Marks.of(rows)
         return {"test": _artifact(shop, task, folder, rows, ever, before, base, harvest)}
@@ -150,19 +153,29 @@ def _made(shop: Workshop, step: Step, work: Any) -> Artifact:
     return made
 
 
-def _refreshed(shop: Workshop, refresh: str, old: Sequence[Row], base: Dataset, harvest: Artifact) -> list[Row]:
+def edits_in(shop: Workshop, made: Artifact) -> int:
+    """How many edits of the labels a data set or a standing test has followed."""
+    if "edits" in made.facts:
+        return int(made.facts["edits"])
+    runs = [shop.store.ledger.get(e.child) for e in shop.store.ledger.children(made.digest) if e.role == "out:data"]
+    return max((len(run.params.get("relabel", ())) for run in runs if isinstance(run, Run)), default=0)
+
+
+def _refreshed(shop: Workshop, task: Task, old: Sequence[Row], base: Dataset, harvest: Artifact) -> list[Row]:
     """The rows of the next version. What may not be kept any more (erased, or in doubt now) leaves under any policy."""
     fates = fates_of(shop, harvest)
     now = {name: fate.label for name, fate in fates.items()}
     found = {row.id: row for row in read_rows(shop.store.folder(harvest) / "rows.parquet") if _firm(row)}
     said = read_json(shop.store.folder(harvest) / "rows_said.json")
     stay = [row for row in old if row.id not in fates or fates[row.id].stays]
+    refresh = task.learn.harvest.refresh
     if refresh == "never":
         return stay
     stay = [_corrected(found.get(row.id) or relabelled(row, now.get(row.id)), said) for row in stay]
     snapshot = open_dataset(shop, base)
     known = Marks.of(stay)
-    given = [_given(row) for row in snapshot.splits["test"] if not known.know(row) and row.id not in fates]
+    tests = edited(snapshot.splits["test"], task.relabel[edits_in(shop, base) :]).kept
+    given = [_given(row) for row in tests if not known.know(row) and row.id not in fates]
     seen = [*snapshot.splits["train"], *snapshot.splits["validation"]]
     new = unlike([*given, *(r for r in found.values() if not known.know(r))], seen)
     if refresh == "grow":
@@ -256,6 +269,7 @@ def _artifact(
             "said_by": dict(sorted(Counter(row.extra["said_by"] for row in rows).items())),
             "eras": dict(sorted(Counter(row.extra.get("era", "") for row in rows).items())),
             "audit_rows": sum(row.extra.get("audit") == "random" for row in rows),
+            "edits": len(task.relabel) if before else edits_in(shop, base),
             "refresh": task.learn.harvest.refresh if before else "first",
         },
     )

@@ -189,3 +189,11 @@ def test_feedback_that_could_not_be_written_is_not_acknowledged(
         except StoreError:
             continue
     assert store.traffic.index.feedback("acme", "f1") is not None
+
+
+def test_tags_by_which_people_who_label_decide_are_theirs(send: Callable[..., dict[str, Any]]) -> None:
+    for tag in ("settles", "sample"):
+        body = ASKED | {"tags": {tag: "random"}, "id": f"f-{tag}"}
+        with pytest.raises(SartorError, match=f"The tag '{tag}' is for people who label"):
+            send(body)
+        assert send(body, Caller(tenant="acme", role="operator", key="k2"))["id"] == f"f-{tag}"
