@@ -291,6 +291,8 @@ def _disk_full(bench: Bench, case: Case, place: Place) -> bool:
             job = _crew(place, case)
             with killing.watched(place) as store:
                 killing.ended(store, job)
+                if not any("no room for" in event.message for event in store.jobs.events(job)):
+                    raise RuntimeError("the job did not tell that checkpoints were lost")
         else:
             killing.run_again(place)
         place.end()

@@ -91,11 +91,20 @@ class Walk:
 
             def work() -> dict[str, str]:
                 going = (onward or {}).get(candidate.title)  # noqa: B023 - called at once
-                return {"variant": make_one(self.place, candidate, made, going).digest}  # noqa: B023
+                return {"variant": self._trained(make_one(self.place, candidate, made, going)).digest}  # noqa: B023
 
             done = self._context.step(f"make {candidate.title}", work)
             made[candidate.title] = _kind(self._get(done["variant"]), Variant)
         return {candidate.title: made[candidate.title] for candidate in self._task.candidates}
+
+    def _trained(self, variant: Variant) -> Variant:
+        """Tell what of its training was out of the ordinary."""
+        if done := variant.measured.get("resumed_after_steps"):
+            self._context.say(f"the training of {variant.title} went on after step {done}, where its checkpoint stood")
+        if lost := variant.measured.get("checkpoints_lost"):
+            says = f"there was no room for {lost} checkpoints of {variant.title}: a kill would have cost more time"
+            self._context.say(says, level="warning")
+        return variant
 
     def inspect(self, variants: Mapping[str, Variant]) -> Inspected:
         """Reports on validation and test rows."""
