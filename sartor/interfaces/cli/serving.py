@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sartor.core.errors import AskError
 from sartor.interfaces.cli.output import emit, mode, say, workshop
 
 
@@ -45,6 +46,12 @@ def serve(
     # With a worker there may be none yet: the first file that is sent may be the first thing in it.
     begins = with_worker and not settings.home.exists()
     read_only = not settings.ledger_url and not begins and not os.access(settings.home, os.W_OK)
+    if read_only and with_worker:
+        raise AskError(
+            f"The store in {settings.home} can't be written, and jobs write. Leave --with-worker away, or mend that.",
+            param="with_worker",
+            code="store_read_only",
+        )
     beside = admin_port if admin_port is not None else port and port + 1
     traces = traces or "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ
     plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces, int(with_worker))
