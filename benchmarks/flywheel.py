@@ -139,7 +139,7 @@ def _release(shop: Workshop, name: str, what: Stream) -> Task:
             },
             "value": {"wrong": WRONG, "escalate": {"to": GIANT, "price": CALL, "error_rate": GIANT_NOISE}},
             "candidates": [{"recipe": "head", "base": "minilm", "params": {"c": [10.0, 30.0], "steps": 40}}],
-            "gate": {"max_calibration_error": 0.2},
+            "gate": {"guards": {}, "max_calibration_error": 0.2, "floor": TITLE},
             "learn": {
                 "harvest": {"source_share": 1.0, "subject_share": 1.0},
                 "strategies": [{"use": "scratch"}, {"use": "replay"}, {"use": "interpolate"}],

@@ -33,8 +33,9 @@ from sartor.pipeline.workshop import Workshop
 from sartor.registry.releases import release
 from sartor.registry.variants import LIVE, is_retired, register_many, task_names
 
-MAY: Final = ("label_without_rows",)
-"""What is no error here: a label that is new has no rows before somebody asked for it."""
+MAY: Final = ("label_without_rows", "no_floor")
+"""What is no error here: a label that is new has no rows before somebody asked for it; and a contract that comes from
+the ledger can't tell a floor that was named from the one that is meant where none was."""
 State = Literal["released", "waiting", "held", "need_data", "nothing_new"]
 
 

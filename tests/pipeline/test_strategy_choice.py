@@ -1,0 +1,98 @@
+"""The strategy is measured on the task's own past, recorded, found again; and what goes on descends from what it went
+on from."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from harvest_house import Desk
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from benchmarks.kill import ENDS, LABELS, VERBS
+from sartor.core.records import Report, Run
+from sartor.core.section import Pick
+from sartor.core.task import Task
+from sartor.pipeline.learn import learn
+from sartor.pipeline.run import run
+from sartor.pipeline.serve import variant_named
+
+NEW = {"card": "plastic", "transfer": "remittance", "top up": "refill", "rate": "tariff"}
+PICKS = [{"use": "scratch"}, {"use": "replay"}, {"use": "interpolate"}, {"use": "warm"}, {"use": "head"}]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> str:
+    """A static base: a vector a word, in the true file format."""
+    folder = tmp_path_factory.mktemp("bases") / "words"
+    folder.mkdir()
+    spoken = [*NEW.values(), *(text for texts in LABELS.values() for text in texts), *VERBS, *ENDS]
+    words = sorted({word for text in spoken for word in text.split()})
+    places = {word: place for place, word in enumerate(["[PAD]", "[UNK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(places, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    vectors = np.random.default_rng(1).normal(size=(len(places), 64)).astype(np.float16)
+    save_file({"embeddings": vectors}, folder / "model.safetensors")
+    config = {"model_type": "model2vec", "normalize": True, "max_length": 512}
+    (folder / "config.json").write_text(json.dumps(config))
+    return f"folder:{folder}"
+
+
+@pytest.fixture
+def home(shop, desk, rows_folder, base):
+    body = desk.body() | {
+        "candidates": [{"recipe": "head", "base": base, "size": "small", "name": "head"}],
+        "learn": {"harvest": {"source_share": 1.0, "subject_share": 1.0}, "strategies": PICKS},
+        "wheel": {"ship": "auto"},
+        "gate": {"min_rows": 50, "guards": {}, "max_calibration_error": 0.5, "allow_licences": ["unstated"]},
+    }
+    done = run(shop, Task.model_validate(body), rows_folder)
+    assert done.version == "desk@v1", done.decision.reasons
+    return shop
+
+
+def bring(shop, count=300):
+    draw, traffic = random.Random(5), Desk(shop)
+    for number in range(count):
+        truth = draw.choice(sorted(NEW))
+        text = f"{NEW[truth]} {draw.choice(VERBS)} {draw.choice(ENDS)} {draw.choice(ENDS)} {number}"
+        traffic.say(traffic.ask(number, text, "rate"), "demonstration", truth)
+    traffic.done()
+
+
+def test_strategies_are_played_on_the_past_and_the_best_is_used(home):
+    bring(home)
+    learned = learn(home, None, "desk")
+    choice = learned.strategy
+    assert set(choice.money) == {"scratch", "replay", "interpolate"}
+    assert set(choice.skipped) == {"warm", "head"}
+    best = min(metric.value for metric in choice.money.values())
+    assert choice.money[choice.use].low <= best
+    (report,) = home.store.ledger.find(Report, task="desk", purpose="strategy")
+    assert report.digest == choice.report
+    assert report.facts["rows"]["before"] < report.facts["rows"]["onward"]
+    assert "came after" in choice.says
+    played = home.store.ledger.count(Run, verb="strategy")
+    learn(home, None, "desk", strategies=[Pick.model_validate(pick) for pick in PICKS])
+    assert home.store.ledger.count(Run, verb="strategy") == played, "nothing new, nothing measured"
+
+
+@pytest.mark.parametrize("use", ["replay", "interpolate"])
+def test_what_goes_on_descends_from_what_was_live(home, use):
+    bring(home, 100)
+    before = home.store.ledger.resolve("desk@live").digest
+    learned = learn(home, None, "desk", strategies=[Pick(use=use)])
+    (digest,) = learned.result.variants.values()
+    variant = variant_named(home, digest)
+    assert variant.parents["start"] == before
+    assert variant.facts["strategy"]["use"] == use
+    assert learned.strategy.use == use
+
+
+def test_from_scratch_is_the_variant_that_making_gives_anyway(home):
+    bring(home, 100)
+    learned = learn(home, None, "desk", strategies=[Pick(use="scratch")])
+    (digest,) = learned.result.variants.values()
+    assert "start" not in variant_named(home, digest).parents
