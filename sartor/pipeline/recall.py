@@ -58,6 +58,7 @@ def recall(
         base_named(shop, instead)
     with audited(shop, "recall", f"{kind} {shop.store.traffic.mark(value) if kind == 'subject' else value}"):
         found, decision, seconds = _taken_back(shop, kind, value, why)
+        moved_at = time.time()
         data: dict[str, str] = {}
         erased = 0
         if found.what.kind == "subject":
@@ -72,6 +73,7 @@ def recall(
         "counts": found.counts(),
         "moves": found.moves.body(),
         "moved_in_seconds": seconds,
+        "moved_at": moved_at,
         "purged": purged,
         "keys_destroyed": erased,
         "jobs": [{"task": job.task, "job": job.id} for job in jobs],
