@@ -20,6 +20,7 @@ from sartor.gateway.multipart import MOST_PARTS, Slice, read_form
 from sartor.gateway.wire.http import Request, Response
 from sartor.gateway.wire.server import WireServer, serve
 
+FORM = "content-type: multipart/form-data; boundary=b"
 LIMITS = Limits(body_bytes=1000, drained_bytes=4000, upload_bytes=100_000, uploading_bytes=150_000)
 
 
@@ -80,7 +81,7 @@ def send(port: int, *pieces: bytes) -> bytes:
 
 
 def head(size: int, *more: str, path: str = "/files") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {size}", "connection: close", *more]
+    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {size}", "connection: close", FORM, *more]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -93,6 +94,8 @@ def test_a_file_goes_to_disk_and_anything_else_stays_in_its_smaller_bounds(tmp_p
         assert found.got == [(0, 50_000), (0, 0), (0, 5000)]
         assert b" 413 " in send(found.port, head(2000, path="/other"), b"x" * 2000)
         assert b" 413 " in send(found.port, head(2000, "x-may: no"), b"x" * 2000)
+        plain = head(2000).replace(FORM.encode(), b"content-type: application/json")
+        assert b" 413 " in send(found.port, plain, b"x" * 2000)
         assert b"100 Continue" in send(found.port, head(2000, "expect: 100-continue"), b"x" * 2000)
         assert all(file.closed for file in found.files)
         assert found.wire.inflow.spooled == found.wire.inflow.bytes == 0

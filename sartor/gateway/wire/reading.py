@@ -16,7 +16,8 @@ ONCE = frozenset({b"host", b"authorization", b"content-length", b"content-type",
 """Headers of which a second one is refused."""
 VERSIONS = ("1.1", "1.0")
 Spools = Callable[[str, str, dict[bytes, bytes]], BinaryIO | None]
-"""(method, target, headers) -> a file into which the body goes; None: it stays in memory, in smaller bounds."""
+"""Of a form: (method, target, headers) -> a file into which the body goes; None: it stays in memory, in smaller bounds.
+Bodies that are no form always do."""
 
 
 class Inflow:
@@ -186,7 +187,7 @@ class Reader:
         elif self._version not in VERSIONS:
             self.fail(_malformed("it is not HTTP/1.1"))
         else:
-            if self._spools is not None:
+            if self._spools is not None and headers.get(b"content-type", b"").startswith(b"multipart/"):
                 self._spool = self._spools(
                     self._parser.get_method().decode("ascii"), self._url.decode("latin-1"), headers
                 )
