@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sartor.core.canonical import digest
-from sartor.core.errors import ConflictError, NotFoundError
+from sartor.core.errors import AskError, ConflictError, NotFoundError
 from sartor.core.jobs import Context
 from sartor.core.licence import Licence
 from sartor.core.records import Dataset, Report, Variant
@@ -60,7 +62,23 @@ class Asked:
 
     @classmethod
     def read(cls, args: Mapping[str, Any]) -> "Asked":
-        """From the arguments of a job."""
+        """From the arguments of a job.
+
+        Raises:
+            AskError: they are not those of a fine-tuning job.
+        """
+        try:
+            return cls._read(args)
+        except (KeyError, TypeError, ValidationError) as error:
+            raise AskError(
+                "A job of kind 'finetune' is asked for with POST /v1/fine_tuning/jobs of the data plane; its arguments "
+                f"can't be read otherwise ({type(error).__name__}).",
+                param="args",
+                code="bad_job",
+            ) from error
+
+    @classmethod
+    def _read(cls, args: Mapping[str, Any]) -> "Asked":
         fields = ("training_file", "validation_file")
         return cls(
             Task.model_validate(args["contract"]),
