@@ -34,8 +34,8 @@ LEAST_ROWS = 5
 OTHERWISE = 0.6
 """Share of them that must read otherwise."""
 LIKE_MANY = 3.0
-"""Labels (exponent of the entropy) that they must read like. A phrase of one label that is now called another is what
-an honest correction looks like."""
+"""Labels (exponent of the entropy) that they must read like, fewer where there are few. A phrase of one label that is
+now called another is what an honest correction looks like."""
 LEVEL = 0.01
 """Chance of a false alarm over all phrases, or all sources, of one look."""
 MOST_PHRASES = 20
@@ -269,6 +269,7 @@ def _clearest(
 ) -> Trigger | None:
     from scipy.stats import binom
 
+    many = max(1.9, min(LIKE_MANY, 0.65 * (len({label for _, label in having}) - 1)))
     total, doubted = len(left), float(otherwise[list(left)].sum())
     ranked: list[tuple[float, int, Pair]] = []
     for pair, places in having.items():
@@ -277,7 +278,7 @@ def _clearest(
             continue
         base = max(0.02, (doubted - doubts) / max(1, total - len(places)))
         by_chance = float(binom.sf(doubts - 1, len(places), min(base, 1.0)))
-        if by_chance * len(having) < LEVEL and _likes(readings, places, otherwise) >= LIKE_MANY:
+        if by_chance * len(having) < LEVEL and _likes(readings, places, otherwise) >= many:
             ranked.append((by_chance, -len(pair[0]), pair))
     for _, _, pair in sorted(ranked):
         places = having[pair]

@@ -44,6 +44,8 @@ class Noise:
     right: float
     basis: str
     """`random`: rows of a random audit; `all`: all compared rows; `prior`: there were none."""
+    heard: int = 0
+    """Words that could be compared, those that only bar a label included."""
     informedness: float | None = None
     """Of verdicts (right or wrong): share of right answers called right plus of wrong called wrong, minus one."""
     by_label: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -58,7 +60,7 @@ class Noise:
 
     def body(self) -> dict[str, Any]:
         """As JSON, without the table by label."""
-        shown = {name: getattr(self, name) for name in ("n", "basis", "informedness")}
+        shown = {name: getattr(self, name) for name in ("n", "heard", "basis", "informedness")}
         figures = {name: round(getattr(self, name), 6) for name in ("accuracy", "low", "high", "right")}
         return shown | figures | {"confusions": [list(item) for item in self.confusions]}
 
@@ -69,6 +71,7 @@ class _Tally:
     """(named, right one, from a random audit)."""
     verdicts: list[tuple[bool, bool]] = field(default_factory=list)
     """(called right, is right)."""
+    heard: int = 0
 
 
 def estimate(heard: Iterable[tuple[Sequence[Word], Verdict]]) -> dict[str, Noise]:
@@ -92,6 +95,7 @@ def estimate(heard: Iterable[tuple[Sequence[Word], Verdict]]) -> dict[str, Noise
 
 
 def _count(tally: _Tally, word: Word, truth: str, *, random: bool) -> None:
+    tally.heard += 1
     if word.label:
         tally.pairs.append((word.label, truth, random))
     if word.metric == "correct":
@@ -121,6 +125,7 @@ def _noise(who: str, by: Said, tally: _Tally, *, weak: bool) -> Noise:
         n=n,
         right=right,
         basis="prior" if not n else "random" if used is drawn else "all",
+        heard=tally.heard,
         informedness=_informedness(tally.verdicts),
         by_label={label: (count, hits[label]) for label, count in sorted(named_as.items())},
         confusions=tuple(

@@ -77,7 +77,7 @@ def _counts(who: str, noise: Noise, judges: Sequence[JudgePick]) -> bool:
         return True
     known = {pick.name: pick for pick in judges}
     pick = known.get(who.removeprefix("judge:"), JudgePick(use="llm", name="any"))
-    enough = noise.n >= pick.min_golden
+    enough = noise.heard >= pick.min_golden
     return enough and (noise.informedness is None or noise.informedness >= pick.min_informedness)
 
 

@@ -1,11 +1,14 @@
 """A small task on generated rows, and a workshop on a store of its own."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.kill import write_rows
 from sartor.core.task import Task
+from sartor.pipeline.run import run
 from sartor.pipeline.workshop import Workshop
 from sartor.store.opening import open_store
 
@@ -23,6 +26,29 @@ def rows_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
     write_rows(folder / "rows.jsonl")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory, rows_folder: Path) -> Path:
+    """A store in which the small task was run once; tests work on copies."""
+    folder = tmp_path_factory.mktemp("stocked")
+    store = open_store(folder / "home")
+    run(
+        Workshop(store=store, key=folder / "signing.key", cache=folder / "cache"),
+        Task.model_validate(BODY),
+        rows_folder,
+    )
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def home(stocked: Path, tmp_path: Path) -> Iterator[Workshop]:
+    """A workshop on a copy of the store in which the small task was run."""
+    shutil.copytree(stocked, tmp_path / "copy")
+    store = open_store(tmp_path / "copy" / "home")
+    yield Workshop(store=store, key=tmp_path / "copy" / "signing.key", cache=tmp_path / "copy" / "cache", who="tester")
+    store.close()
 
 
 @pytest.fixture
