@@ -30,10 +30,13 @@ from sartor.data.curator import Bench
 from sartor.data.snapshot import as_dict, read_json, write_json, write_rows, write_taken
 from sartor.feedback.caps import Entry, cap
 from sartor.feedback.noise import Noise
+from sartor.pipeline.alteration import leaves
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.harvest_reading import Read, Spoken, known_labels, read_content, said_of_rows, spoken
 from sartor.pipeline.harvest_rows import CURATORS, Judged, Sifted, shown_values, sift, verdicts_on_rows, weigh
 from sartor.pipeline.memo import Step, once
+from sartor.pipeline.origins import What
+from sartor.pipeline.recall_kept import recalls
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
 
@@ -57,6 +60,8 @@ class Known:
     rows_said: Mapping[str, Any]
     reference: Dataset | None
     """Rows that poison is told from: those of the live variant."""
+    recalled: tuple[What, ...] = ()
+    """What was taken back: it is not harvested again."""
 
 
 def harvest(shop: Workshop, task: Task, *, tenant: str | None = None, until: float | None = None) -> Artifact:
@@ -75,7 +80,7 @@ def harvest(shop: Workshop, task: Task, *, tenant: str | None = None, until: flo
     named = [one.spoken.exchange for one in judged if one.verdict.label]
     contents = {exchange.id: read_content(shop, task, exchange) for exchange in named}
     rows_said = verdicts_on_rows(said_of_rows(shop, task, tenant=tenant, until=until), labels, task)
-    about = Known(_earlier_sides(shop, task), rows_said, live_data(shop, task))
+    about = Known(_earlier_sides(shop, task), rows_said, live_data(shop, task), tuple(recalls(shop)))
     step = _step(task, labels, found, contents, tenant, about)
 
     def work(folder: Path) -> Mapping[str, Record]:
@@ -138,6 +143,7 @@ def _step(
     inputs = {"traffic": digest(traffic), "texts": digest(texts), "sides": digest(dict(about.sides))}
     inputs |= {"rows": digest(dict(about.rows_said))}
     inputs |= {"reference": about.reference.digest} if about.reference else {}
+    params |= {"recalled": [[what.kind, what.value] for what in about.recalled]} if about.recalled else {}
     return Step("harvest", task.name, "harvest", MODULES, inputs, params, task.seed)
 
 
@@ -151,6 +157,9 @@ def _make(
     about: Known,
 ) -> Artifact:
     sifted = sift(task, judged, contents, about.sides)
+    gone = {row.id for row in sifted.rows if any(leaves(row, what) for what in about.recalled)}
+    sifted.rows = [row for row in sifted.rows if row.id not in gone]
+    sifted.fates |= dict.fromkeys(gone, "recalled")
     quarantined, poison = _quarantine(shop, task, sifted, about.reference)
     caps = _cap(task, sifted)
     facts = _facts(task, judged, sifted, noise, len(about.rows_said)) | {"caps": caps, "quarantined": poison}

@@ -33,8 +33,10 @@ from sartor.data.snapshot import (
     write_snapshot,
 )
 from sartor.data.text import key
+from sartor.pipeline.alteration import leaves
 from sartor.pipeline.curate import CURATORS, open_dataset
 from sartor.pipeline.memo import Step, once
+from sartor.pipeline.recall_kept import recalls
 from sartor.pipeline.standing import (
     FIRM,
     edits_in,
@@ -100,6 +102,8 @@ def learning_dataset(
     inputs = {"before": base.digest, "test": test.digest} | ({"harvest": harvest.digest} if harvest else {})
     contract = task.body()
     params = {part: contract[part] for part in ("data", "input", "labels", "relabel")}
+    if gone := recalls(shop):
+        params["recalled"] = sorted(f"{what.kind} {what.value}" for what in gone)
     modules = ("sartor.data.curate", *(CURATORS.take(pick.use).module for pick in task.data.curate))
     step = Step("learning data", task.name, "learning", modules, inputs, params, task.seed)
 
@@ -117,7 +121,10 @@ def _assembled(shop: Workshop, task: Task, base: Dataset, harvest: Artifact | No
     kept = standing_rows(shop, test)
     fates = fates_of(shop, harvest) if harvest else {}
     said: Mapping[str, Any] = read_json(shop.store.folder(harvest) / "rows_said.json") if harvest else {}
-    fresh = _harvested(shop, harvest, snapshot.hierarchy)
+    gone = recalls(shop)
+    fresh = [
+        row for row in _harvested(shop, harvest, snapshot.hierarchy) if not any(leaves(row, what) for what in gone)
+    ]
     parts = Parts()
     for split in ("train", "validation"):
         old = edited(snapshot.splits[split], task.relabel[edits_in(shop, base) :])
