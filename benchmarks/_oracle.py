@@ -7,7 +7,7 @@ nothing is added.
 import io
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from pyarrow import parquet
 GOODS = ("Dataset", "Variant", "Base", "Artifact")
 
 
-def descendants(
-    home: Path, holds: Callable[[dict[str, Any]], bool], *, roots: set[str] = frozenset()
-) -> dict[str, str]:  # type: ignore[assignment]
+def descendants(home: Path, holds: Callable[[dict[str, Any]], bool], *, roots: Collection[str] = ()) -> dict[str, str]:
     """Digest -> kind of everything that holds such a row, or was made from what does.
 
     Args:
