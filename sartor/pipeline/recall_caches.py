@@ -14,13 +14,12 @@ from typing import Any
 from sartor.core.errors import StoreError
 from sartor.core.records import Artifact, Dataset, Run
 from sartor.pipeline.origins import READERS, Origins, column, matches
+from sartor.pipeline.traffic_export import EXPORT
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.impact import Impact
 
 EMBEDDINGS = "embeddings/"
 SHARD = "shard.safetensors"
-EXPORT = "export"
-"""Verb of the runs that book what was written to a file outside of the store."""
 
 
 @dataclass(frozen=True)

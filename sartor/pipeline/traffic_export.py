@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from sartor.core.canonical import digest
 from sartor.core.errors import AskError, NotFoundError
+from sartor.core.records import Run, now
 from sartor.core.task import Task
 from sartor.core.traffic import NANO, Exchange
 from sartor.gateway.unpack import find_input
@@ -17,6 +19,8 @@ from sartor.pipeline.traffic import content_of, iso
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic.queries import Filters
 
+EXPORT = "export"
+"""Verb of the runs that book what was written to a file outside of the store."""
 MOST_BYTES = 128 * 1024
 """Of one input."""
 
@@ -63,7 +67,15 @@ def export(shop: Workshop, tenant: str | None, target: Path, filters: Filters, s
         part.rename(target)
     finally:
         part.unlink(missing_ok=True)
+    _book(shop, tenant, filters, done)
     return done
+
+
+def _book(shop: Workshop, tenant: str | None, filters: Filters, done: Exported) -> None:
+    """Keep what was written where, so that a recall can name the files that nobody but their owner can remove."""
+    asked = {name: value for name, value in asdict(filters).items() if value}
+    params = {"target": str(Path(done.path).resolve()), "rows": done.rows, "tenant": tenant or "", "filters": asked}
+    shop.store.ledger.put(Run(verb=EXPORT, key=digest([EXPORT, params, now()]), params=params))
 
 
 def _export_rows(
