@@ -108,7 +108,8 @@ def standing_test(shop: Workshop, task: Task, base: Dataset, harvest: Artifact |
     while True:
         before = current(shop, task.name)
         made = _first(shop, task, base) if before is None else before
-        if harvest is not None or len(task.relabel) > edits_in(shop, made):
+        again = before is not None and (harvest is not None or len(task.relabel) > edits_in(shop, made))
+        if again:
             made = _next(shop, task, made, base, harvest)
         if before is not None and made.digest == before.digest:
             return made
@@ -116,7 +117,8 @@ def standing_test(shop: Workshop, task: Task, base: Dataset, harvest: Artifact |
         with suppress(ConflictError):
             change = Change(task.name + TEST, made.digest, before.digest if before else None)
             shop.store.ledger.move_many([change], decision="")
-            return made
+            if again:
+                return made
 
 
 def _first(shop: Workshop, task: Task, base: Dataset) -> Artifact:
