@@ -22,6 +22,7 @@ from sartor.evaluation.terms import Terms
 from sartor.feedback.drift import Alarm, Series, Watched, alarms, look
 from sartor.pipeline.answer import answer, read_answers
 from sartor.pipeline.curate import open_dataset
+from sartor.pipeline.drift_prior import shift_of
 from sartor.pipeline.drift_views import OUT_OF_SCOPE, Seen, Sighted, seen_of, sight_of
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.notify import tell
@@ -51,6 +52,8 @@ class Board:
     alarms: tuple[Alarm, ...] = ()
     reports: tuple[str, ...] = ()
     """Digest of each alarm's report."""
+    prior: dict[str, Any] | None = None
+    """What the labels' shares are since the answers changed, and whether they explain it (`drift_prior.Shift`)."""
 
     def body(self) -> dict[str, Any]:
         """As JSON."""
@@ -92,11 +95,22 @@ def board(shop: Workshop, task: str) -> Board:
     shop.store.traffic.index.catch_up()
     seen = seen_of(shop, place.task, place.variant, place.since)
     spec = place.task.drift
-    found = look(_series(place, seen), spec.false_alarm, spec.window)
+    sight = sight_of(place.task, place.variant, place.dataset, place.snapshot)
+    sighted = sight.of_traffic(shop, seen) if spec.slices or {"input", "out_of_scope"} & set(spec.watch) else None
+    rows = sight.of_rows(place.answers)
+    found = look(_series(place, seen, sighted, rows, sight.names), spec.false_alarm, spec.window)
     told = alarms(found)
-    reports = tuple(_kept(place, alarm) for alarm in told)
+    shift = shift_of(told, seen, sighted, rows, sight.names, place.answers, place.terms) if sighted else None
     return Board(
-        task, place.variant.digest, place.since, len(seen), spec.false_alarm, tuple(found), tuple(told), reports
+        task=task,
+        variant=place.variant.digest,
+        since=place.since,
+        requests=len(seen),
+        false_alarm=spec.false_alarm,
+        watched=tuple(found),
+        alarms=tuple(told),
+        reports=tuple(_kept(place, alarm) for alarm in told),
+        prior=shift.body() if shift else None,
     )
 
 
@@ -159,16 +173,15 @@ def _kept(place: _Place, alarm: Alarm) -> str:
     return digest
 
 
-def _series(place: _Place, seen: Sequence[Seen]) -> list[Series]:
+def _series(
+    place: _Place, seen: Sequence[Seen], sighted: Sighted | None, rows: Floats, names: Sequence[str]
+) -> list[Series]:
     """Which ones there are depends on the task alone, never on the traffic."""
     wanted, made = place.task.drift.watch, list[Series]()
-    sight = sight_of(place.task, place.variant, place.dataset, place.snapshot)
-    sliced = place.task.drift.slices
-    sighted = sight.of_traffic(place.shop, seen) if sliced or {"input", "out_of_scope"} & set(wanted) else None
     if {"answers", "confidence"} & set(wanted):
         made += _of_answers(place, seen, sighted)
-    if sighted is not None and {"input", "out_of_scope"} & set(wanted):
-        made += _of_inputs(place, seen, sighted, sight.of_rows(place.answers), sight.names)
+    if sighted is not None:
+        made += _of_inputs(place, seen, sighted, rows, names)
     if {"feedback", "value"} & set(wanted):
         told = told_since(place.shop, place.task, place.terms, place.variant.digest, place.since)
         made += _of_told(told, place.task.drift.window)

@@ -26,6 +26,7 @@ from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.traffic import content_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import ENGINES
+from sartor.serving.fleet import Answered
 from sartor.store.traffic.queries import Filters
 
 MOST = 100_000
@@ -78,6 +79,10 @@ class Sight:
         assert answers.out_of_scope is not None
         return _rounded(self.views.of([rows[id_] for id_ in answers.ids.tolist()]), answers.out_of_scope)
 
+    def looked_at(self, texts: Sequence[str], answered: Sequence[Answered]) -> Floats:
+        """(texts, names) of texts and what the variant says of them."""
+        return _rounded(self.views.of(texts), np.array([one.out_of_scope for one in answered]))
+
     def of_traffic(self, shop: Workshop, seen: Sequence[Seen]) -> Sighted:
         """Of all requests, in their order; whole blocks are kept."""
         size = self.task.drift.window
@@ -121,7 +126,7 @@ class Sight:
         if not texts:
             return Sighted((), np.zeros((0, len(self.names))), dict.fromkeys(self.task.drift.slices, ()))
         answered = fleet_of(shop, None).probabilities([(self.variant.digest, text) for text in texts])
-        values = _rounded(self.views.of(texts), np.array([one.out_of_scope for one in answered]))
+        values = self.looked_at(texts, answered)
         columns = {c: tuple(request.inputs.get(c, "") for _, request in found) for c in self.task.drift.slices}
         return Sighted(tuple(id_ for id_, _ in found), values, columns)
 

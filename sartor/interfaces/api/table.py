@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from sartor.interfaces.api import books, forms, jobs, jobs_forms, labelling, labels_forms, recall_forms, verbs
+from sartor.interfaces.api import (
+    books,
+    forms,
+    jobs,
+    jobs_forms,
+    labelling,
+    labels_forms,
+    recall_forms,
+    verbs,
+    watching_forms,
+)
 from sartor.interfaces.api.endpoint import PREFIX, Endpoint
 
 
@@ -70,6 +80,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/tasks/{task}/labels/undo", "operate", labelling.take_back_label, labels_forms.TakenBack, reach="own"),
     _post("/tasks/{task}/labels/leave", "operate", labelling.end_sitting, labels_forms.Leaving, reach="own"),
     # The wheel
+    _get("/tasks/{task}/drift", "view", "drift:board", reach="all"),
+    _get("/tasks/{task}/judges", "view", "judges:status", reach="all"),
+    _post(
+        "/tasks/{task}/judges/{name}/measure",
+        "operate",
+        watching_forms.measure_judge,
+        watching_forms.Measuring,
+        reach="all",
+    ),
+    _post("/tasks/{task}/judges/{name}/run", "operate", watching_forms.run_judge, watching_forms.Asking, reach="all"),
     _get("/wheel", "view", "wheel:look", forms.OneTask),
     _post("/wheel/turn", "operate", "wheel:turn", forms.OneTask),
     _post("/tasks/{task}/harvest", "operate", "harvest:harvest_task", reach="all"),

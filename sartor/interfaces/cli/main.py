@@ -29,6 +29,7 @@ from sartor.interfaces.cli import (
     traffic,
     unpacking,
     upkeep,
+    watching,
     wheel,
 )
 from sartor.interfaces.cli.output import mode
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, explaining, jobs, labelling, learning, serving, top, upkeep):
+for part in (chain, decisions, explaining, jobs, labelling, learning, serving, top, upkeep, watching):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
