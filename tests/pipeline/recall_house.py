@@ -2,12 +2,16 @@
 
 import csv
 import random
+import shutil
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.kill import ENDS, LABELS, VERBS
 from sartor.core.task import Task
 from sartor.pipeline.run import run
 from sartor.pipeline.workshop import Workshop
+from sartor.store.opening import open_store
 
 BAD = "csv:bad.csv"
 SOURCES = {"clean": ["a", "b"], "later": ["a", "b"], "always": ["a", "bad"]}
@@ -57,3 +61,24 @@ def fill(shop: Workshop, folder: Path) -> None:
         assert done.version, (name, done.decision.reasons)
     done = run(shop, task("later", ["a", "b", "bad"]), folder)
     assert done.version == "later@v2", (done.version, done.decision.verdict, done.decision.reasons)
+
+
+def opened(folder: Path) -> Workshop:
+    """A workshop on the store in a folder."""
+    return Workshop(store=open_store(folder / "home"), key=folder / "key", cache=folder, who="tester")
+
+
+@lru_cache
+def _filled() -> "TemporaryDirectory[str]":
+    """Made once a process, removed at its end."""
+    kept = TemporaryDirectory(prefix="recall-house-")
+    shop = opened(Path(kept.name))
+    fill(shop, Path(kept.name))
+    shop.store.close()
+    return kept
+
+
+def filled(folder: Path) -> Workshop:
+    """A workshop on a copy, in an empty folder, of the store in which all three tasks are live."""
+    shutil.copytree(_filled().name, folder, dirs_exist_ok=True)
+    return opened(folder)

@@ -1,10 +1,9 @@
 """One change over many tasks: planned, done as jobs a few at a time, shown on a board, summed up; nothing twice."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from recall_house import fill
+from recall_house import filled
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError
 from sartor.core.jobs import JobRequest, Later
@@ -22,30 +21,15 @@ from sartor.pipeline.campaign import (
 from sartor.pipeline.campaign_plan import Campaign, campaign_of, plan_campaign, read_campaign
 from sartor.pipeline.work import KINDS, Attempt, run_here
 from sartor.pipeline.workshop import Workshop
-from sartor.store.opening import open_store
 
 DEARER = Campaign(name="dearer", settings={"value.escalate.price": 2, "candidates.0.size": "medium"})
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fleet")
-    shop = opened(folder)
-    fill(shop, folder)
-    shop.store.close()
-    return folder
-
-
 @pytest.fixture
-def full(filled: Path, tmp_path: Path) -> Workshop:
-    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
-    shop = opened(tmp_path)
+def full(tmp_path: Path) -> Workshop:
+    shop = filled(tmp_path)
     yield shop
     shop.store.close()
-
-
-def opened(folder: Path) -> Workshop:
-    return Workshop(store=open_store(folder / "home"), key=folder / "key", cache=folder, who="tester")
 
 
 def test_a_plan_says_what_it_touches_and_what_it_costs(full: Workshop) -> None:

@@ -1,10 +1,9 @@
 """A recall carried out: names move, nothing of it is served or released, tasks are made again, and it is proven."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from recall_house import BAD, SOURCES, fill, task, write_sources
+from recall_house import BAD, SOURCES, filled, opened, task, write_sources
 
 from benchmarks._oracle import descendants, live_names
 from sartor.core.errors import NotFoundError, RefusedError
@@ -24,7 +23,6 @@ from sartor.pipeline.workshop import Workshop
 from sartor.registry.quarantine import is_quarantined
 from sartor.registry.releases import release
 from sartor.store.ledger import Change
-from sartor.store.opening import open_store
 from sartor.store.verify import verify
 
 GIANT = {
@@ -34,25 +32,11 @@ GIANT = {
 }
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("filled")
-    shop = opened(folder)
-    fill(shop, folder)
-    shop.store.close()
-    return folder
-
-
 @pytest.fixture
-def full(filled: Path, tmp_path: Path) -> Workshop:
-    shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
-    shop = opened(tmp_path)
+def full(tmp_path: Path) -> Workshop:
+    shop = filled(tmp_path)
     yield shop
     shop.store.close()
-
-
-def opened(folder: Path) -> Workshop:
-    return Workshop(store=open_store(folder / "home"), key=folder / "key", cache=folder, who="tester")
 
 
 def test_a_source_is_taken_back_made_again_and_proven(full: Workshop, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from recall_house import BAD, fill
+from recall_house import BAD, filled
 
 from benchmarks._oracle import descendants
 from sartor.core.errors import AskError, NotFoundError
@@ -17,9 +17,7 @@ from sartor.store.opening import open_store
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    folder = tmp_path_factory.mktemp("recall")
-    shop = Workshop(store=open_store(folder / "home"), key=folder / "key", cache=folder, who="tester")
-    fill(shop, folder)
+    shop = filled(tmp_path_factory.mktemp("recall"))
     yield shop
     shop.store.close()
 

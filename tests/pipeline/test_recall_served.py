@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from recall_house import fill
+from recall_house import filled
 
 from sartor.core.access import Caller
 from sartor.core.errors import NotFoundError, RefusedError
@@ -16,15 +16,13 @@ from sartor.pipeline.routes import declare_route
 from sartor.pipeline.routing import RoutingTable
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.workshop import Workshop
-from sartor.store.opening import open_store
 
 ADMIN = Caller()
 
 
 @pytest.fixture
 def full(tmp_path: Path) -> Workshop:
-    shop = Workshop(store=open_store(tmp_path / "home"), key=tmp_path / "key", cache=tmp_path, who="tester")
-    fill(shop, tmp_path)
+    shop = filled(tmp_path)
     yield shop
     shop.store.close()
 
