@@ -3,7 +3,6 @@
 Knows no fields by name. Small parts are read by whoever needs them, a file goes on from disk to disk.
 """
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -18,6 +17,8 @@ MOST_HEAD = 8192
 MOST_FIELD = 8192
 """Bytes of a part that is no file."""
 MOST_NAME = 255
+WINDOW = 1 << 20
+"""Bytes that are looked at together."""
 PLAIN = ("", "7bit", "8bit", "binary")
 
 
@@ -80,33 +81,42 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _parts(file: BinaryIO, boundary: bytes) -> Iterator[Part]:
-    file.flush()
     if file.seek(0, 2) == 0:
         raise _bad("it is empty")
     between = b"\r\n--" + boundary
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = len(between) - 2 if data[: len(between) - 2] == between[2:] else _after(data, between, 0)
-        for _ in range(MOST_PARTS):
-            if data[at : at + 2] == b"--":
-                return
-            if data[at : at + 2] != b"\r\n":
-                raise _bad("what follows a boundary is no part")
-            head_end = data.find(b"\r\n\r\n", at, at + MOST_HEAD)
-            if head_end < 0:
-                raise _bad(f"a part has no end of its headers within {MOST_HEAD} bytes")
-            start = head_end + 4
-            behind = _after(data, between, start)
-            yield _part(data[at + 2 : head_end], start, behind - len(between))
-            at = behind
+    first = _read(file, 0, len(between) - 2) == between[2:]
+    at = len(between) - 2 if first else _after(file, between, 0)
+    for _ in range(MOST_PARTS):
+        head = _read(file, at, MOST_HEAD)
+        if head.startswith(b"--"):
+            return
+        if not head.startswith(b"\r\n"):
+            raise _bad("what follows a boundary is no part")
+        ends = head.find(b"\r\n\r\n")
+        if ends < 0:
+            raise _bad(f"a part has no end of its headers within {MOST_HEAD} bytes")
+        start = at + ends + 4
+        at = _after(file, between, start)
+        yield _part(head[2:ends], start, at - len(between))
     raise _bad(f"it has more than {MOST_PARTS} parts")
 
 
-def _after(data: mmap.mmap, between: bytes, start: int) -> int:
-    """Behind the next boundary."""
-    found = data.find(between, start)
-    if found < 0:
-        raise _bad("it is cut off: the last boundary is missing")
-    return found + len(between)
+def _read(file: BinaryIO, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size)
+
+
+def _after(file: BinaryIO, between: bytes, start: int) -> int:
+    """Behind the next boundary, looked for in windows that overlap: no file is held in memory."""
+    file.seek(start)
+    at, kept = start, b""
+    while piece := file.read(WINDOW):
+        found = (kept + piece).find(between)
+        if found >= 0:
+            return at - len(kept) + found + len(between)
+        at += len(piece)
+        kept = (kept + piece)[1 - len(between) :]
+    raise _bad("it is cut off: the last boundary is missing")
 
 
 def _part(head: bytes, start: int, end: int) -> Part:

@@ -4,7 +4,7 @@ Pure functions. What is not supported is refused by its name and never left out 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sartor.core.errors import AskError, unknown
 from sartor.core.jobs import Event, Job
 from sartor.core.shelf import explain
-from sartor.store.uploads import Upload
+
+if TYPE_CHECKING:
+    from sartor.store.uploads import Upload
 
 PURPOSE = "fine-tune"
 RESULTS = "fine-tune-results"
@@ -199,7 +201,7 @@ def unsupported(name: str, why: str, param: str = "") -> AskError:
 # What is answered
 
 
-def file_object(item: Upload) -> dict[str, Any]:
+def file_object(item: "Upload") -> dict[str, Any]:
     """A file."""
     return {
         "id": item.id,
