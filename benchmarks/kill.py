@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,8 +185,16 @@ def disturbed(bench: Bench, cases: Sequence[Case], beside: int) -> list[Outcome]
     lone = [case for case in cases if case.how == "database gone"]
     others = [case for case in cases if case.how != "database gone"]
     with ThreadPoolExecutor(beside) as pool:
-        found = list(pool.map(lambda pair: outcome(bench, pair[1], f"case{pair[0]}"), enumerate(others)))
-    return found + [outcome(bench, case, f"lone{number}") for number, case in enumerate(lone)]
+        found = list(pool.map(lambda pair: _noted(bench, pair[1], f"case{pair[0]}"), enumerate(others)))
+    return found + [_noted(bench, case, f"lone{number}") for number, case in enumerate(lone)]
+
+
+def _noted(bench: Bench, case: Case, name: str) -> Outcome:
+    """The outcome, written down at once: who stops the benchmark early has what was found."""
+    found = outcome(bench, case, name)
+    with (bench.work / "outcomes.jsonl").open("a", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(found) | {"well": found.well}) + "\n")
+    return found
 
 
 def outcome(bench: Bench, case: Case, name: str) -> Outcome:
