@@ -6,6 +6,7 @@ and `datasheet.json`.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,14 @@ def read_snapshot(folder: Path) -> Snapshot:
         NotFoundError: the folder is no data set.
         StoreError: a file of it cannot be read.
     """
-    labels = read_json(folder / "labels.json")
+    labels = labels_of(read_json(folder / "labels.json"))
+    return replace(labels, splits={split: _rows(_read(folder / f"{split}.parquet")) for split in SPLITS})
+
+
+def labels_of(labels: Mapping[str, Any]) -> Snapshot:
+    """What `labels.json` says, without a row."""
     hierarchy = Hierarchy(tuple(labels["levels"]), {name: tuple(of) for name, of in labels["parents"].items()})
-    splits = {split: _rows(_read(folder / f"{split}.parquet")) for split in SPLITS}
-    return Snapshot(splits, tuple(labels["labels"]), hierarchy)
+    return Snapshot(dict.fromkeys(SPLITS, ()), tuple(labels["labels"]), hierarchy)
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -1,6 +1,7 @@
 """From ledger to answers: fleets over the store, and variants bound to the contract under which they answer."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from sartor.core.errors import RefusedError, StoreError, unknown
 from sartor.core.predict import Floats
 from sartor.core.records import Artifact, Dataset, Decision, TaskRecord, Variant
 from sartor.core.task import Task
+from sartor.data.snapshot import labels_of
 from sartor.evaluation.terms import Terms
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
@@ -189,5 +191,10 @@ def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:
     """What turns a variant's probabilities into decisions under a contract."""
     dataset = shop.store.ledger.get(variant.data)
     assert isinstance(dataset, Dataset)
-    terms: Terms = terms_of(task, open_dataset(shop, dataset))
+    escalate = task.value.escalate
+    if escalate is not None and escalate.column is not None:
+        rows = open_dataset(shop, dataset)
+    else:  # no row bears on the terms, and a server that starts or follows a recall reads hundreds of data sets
+        rows = labels_of(json.loads(shop.store.vault.read(dataset.files["labels.json"])))
+    terms: Terms = terms_of(task, rows)
     return Answering(variant.labels, terms.matrix, terms.target, shop.second_price)
