@@ -12,7 +12,7 @@ from sartor.core.records import Report, Run
 from sartor.core.task import Task
 from sartor.core.traffic import Content, Exchange, Feedback, HopRow
 from sartor.pipeline.curate import open_dataset
-from sartor.pipeline.drift import board, watch
+from sartor.pipeline.drift import board, watch, watch_live
 from sartor.pipeline.run import run
 from sartor.pipeline.serve import Handles, variant_named
 
@@ -109,3 +109,27 @@ def test_slices_are_watched_apart_and_named(shop, desk, rows_folder):
 def test_a_task_that_is_not_there_and_one_that_is_not_live(shop):
     with pytest.raises(NotFoundError, match="no task"):
         watch(shop, "desk")
+
+
+def test_a_shift_of_the_labels_shares_is_recognised_and_something_new_is_none(home):
+    rows = texts_of(home, 1, 2400)
+    often = min(LABELS)
+    send(home, rows[:400] + [row for row in rows[400:] if row[1] == often or len(row[0]) % 4 == 0][:500])
+    found = board(home, "desk")
+    assert "answers" in {alarm.watched for alarm in found.alarms}
+    assert found.prior is not None
+    before, now = found.prior["shares"][often]
+    assert now > 1.3 * before
+    assert found.prior["explains"], found.prior["says"]
+
+
+def test_the_keeper_looks_only_where_there_is_something_new(home):
+    known = {}
+    assert watch_live(home, known) == []
+    assert known == {}
+    send(home, texts_of(home, 1, 30))
+    assert watch_live(home, known) == []
+    assert list(known) == ["desk"]
+    stands = dict(known)
+    watch_live(home, known)
+    assert known == stands
