@@ -16,6 +16,7 @@ from sartor.pipeline.canary import act
 from sartor.pipeline.declared import ROUTE, names
 from sartor.pipeline.drift import watch_live
 from sartor.pipeline.notify import deliver
+from sartor.pipeline.recall_proof import all_routes_back
 from sartor.pipeline.routes import route_named
 from sartor.pipeline.wheel import turn
 from sartor.pipeline.workshop import Workshop
@@ -46,6 +47,7 @@ class Keeper:
             Chore("canaries", 2.0, self._canaries),
             Chore("drift", 60.0, partial(watch_live, shop, {})),
             Chore("wheel", 30.0, partial(turn, shop)),
+            Chore("recalls", 15.0, partial(all_routes_back, shop)),
             Chore("news", 5.0, partial(deliver, shop)),
             Chore("old content", 3600.0, shop.store.traffic.compact),
         )

@@ -19,7 +19,7 @@ from sartor.pipeline.origins import What
 from sartor.pipeline.recall_kept import POLICY, PROOF, recall_named, report_of, what_of
 from sartor.pipeline.routes import declared_routes, targets_of
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.quarantine import quarantined
+from sartor.registry.quarantine import in_force, quarantined
 from sartor.registry.signing import sign
 from sartor.registry.variants import LIVE, PREVIOUS, is_retired
 from sartor.store.ledger import Change, Pointer
@@ -208,8 +208,9 @@ def routes_back(shop: Workshop, decision: Decision) -> list[str]:
     """Let routes that went to the giant ask their task again, where something clean of it is live; their names."""
     done: list[str] = []
     ledger = shop.store.ledger
-    tasks = {move["task"]: move for move in report_of(shop, decision).facts["moves"]["tasks"]}
-    for moved in report_of(shop, decision).facts["moves"]["routes"]:
+    moves = report_of(shop, decision).facts["moves"]
+    tasks = {move["task"] for move in moves["tasks"]}
+    for moved in moves["routes"]:
         pointer = ledger.resolve(moved["route"] + ROUTE)
         if pointer is None or pointer.digest != moved["after"]:
             continue  # somebody has declared it anew since, or it is back already
@@ -225,6 +226,11 @@ def routes_back(shop: Workshop, decision: Decision) -> list[str]:
         _move_back(shop, decision, moved["route"], pointer, record)
         done.append(moved["route"])
     return done
+
+
+def all_routes_back(shop: Workshop) -> list[str]:
+    """Of every recall that stands: what people have approved since takes its routes back; their names."""
+    return [name for decision in in_force(shop.store.ledger).values() for name in routes_back(shop, decision)]
 
 
 def _as_before(shop: Workshop, before: RouteRecord) -> RouteRecord:

@@ -11,10 +11,11 @@ from sartor.core.records import Decision
 from sartor.core.route import Route, Upstream
 from sartor.pipeline import stock
 from sartor.pipeline.access import verify_audit
+from sartor.pipeline.approvals import approve
 from sartor.pipeline.decide import replay
 from sartor.pipeline.recall import lift, recall, wait_for
 from sartor.pipeline.recall_kept import list_recalls, show
-from sartor.pipeline.recall_proof import prove
+from sartor.pipeline.recall_proof import all_routes_back, prove
 from sartor.pipeline.routes import declare_route, show_route
 from sartor.pipeline.run import run
 from sartor.pipeline.serve import Handles
@@ -30,6 +31,9 @@ GIANT = {
     "base_url": "https://giant.example/v1",
     "price": {"input_million": 1, "output_million": 2, "currency": "EUR"},
 }
+
+
+ESCALATES = {"wrong": 5, "escalate": {"to": "giant", "price": 1, "error_rate": 0.05}}
 
 
 @pytest.fixture
@@ -98,6 +102,21 @@ def test_where_there_is_no_clean_version_the_giant_answers_until_there_is(full: 
     with pytest.raises(NotFoundError):
         show_route(full, "always")
     assert Handles(full).resolve("always").version == "always@v2"
+
+
+def test_what_people_approve_later_takes_its_route_back(full: Workshop, tmp_path: Path) -> None:
+    declare_upstream(full, Upstream.model_validate(GIANT), "x")
+    waits = task("always", ["a", "bad"], wheel={"ship": "approve"}, value=ESCALATES)
+    assert run(full, waits, tmp_path).version
+    done = recall(full, "source", "bad.csv")
+    assert show_route(full, "always")["policy"] == "giant"
+    (job,) = [job for job in wait_for(full, done["recall"]) if job.task == "always"]
+    assert job.result["waits"]
+    assert all_routes_back(full) == []
+    assert approve(full, "always")["released"]
+    assert all_routes_back(full) == ["always"]
+    assert Handles(full).resolve("always").variant == job.result["variant"]
+    assert prove(full, done["recall"])["clean"]
 
 
 def test_a_task_whose_only_source_it_was_needs_data(full: Workshop, tmp_path: Path) -> None:
