@@ -7,7 +7,7 @@ which is imported by workers only.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -20,7 +20,7 @@ from dbos._error import (
 from dbos._serialization import DBOSPortableJSONSerializer
 
 from sartor.core.jobs import Stopped
-from sartor.pipeline.work import Do, StepsChanged
+from sartor.pipeline.attempt import Do, StepsChanged
 from sartor.store.jobs import CONTRACT
 from sartor.store.opening import Store
 from sartor.store.step_database import step_database
@@ -28,6 +28,8 @@ from sartor.store.step_database import step_database
 Body = Callable[[Do], bool]
 """Does an attempt with remembered steps; whether the job is done for good."""
 
+QUEUE = "sartor-"
+"""Before the worker's name: where a workflow of another one is put so that this one goes on with it."""
 TIDIED = 1000
 """Jobs whose steps are forgotten when a worker starts, at most."""
 
@@ -41,8 +43,14 @@ class _Left(BaseException):
 class Memory:
     """The remembered steps of a store's jobs; one in each process."""
 
-    def __init__(self, store: Store, worker: str) -> None:
-        self._queue = f"sartor-{worker}"
+    def __init__(self, store: Store, worker: str, living: Collection[str] = ()) -> None:
+        """Open it.
+
+        Args:
+            worker: this life of a worker's name.
+            living: names of other workers that live.
+        """
+        self._queue = f"{QUEUE}{worker}"
         self._bodies: dict[str, Callable[[], None]] = {}
         logging.getLogger("dbos").setLevel(logging.ERROR)
         self._database = step_database(store)
@@ -58,6 +66,7 @@ class Memory:
                 "run_migrations": True,
                 "notification_listener_polling_interval_sec": 1.0,
                 "max_executor_threads": 256,
+                "sys_db_pool_size": 5,
             }
         )
 
@@ -71,7 +80,7 @@ class Memory:
         DBOS.listen_queues([self._queue])
         DBOS.launch()
         DBOS.register_queue(self._queue, polling_interval_sec=0.1)
-        self._tidy()
+        self._tidy(living)
 
     def close(self) -> None:
         """Forget the queue of this life, and close the database."""
@@ -82,11 +91,15 @@ class Memory:
             if "system_database_engine" in self._database:
                 self._database["system_database_engine"].dispose()
 
-    def _tidy(self) -> None:
-        """Forget the steps of jobs that succeeded: nobody will ask for them again."""
+    def _tidy(self, living: Collection[str]) -> None:
+        """Forget the steps of jobs that succeeded, and the queues of workers that were killed."""
         done = DBOS.list_workflows(status="SUCCESS", limit=TIDIED, load_input=False, load_output=False)
         if done:
             DBOS.delete_workflows([one.workflow_id for one in done])
+        for queue in DBOS.list_queues():
+            ours = queue.name.startswith(QUEUE) and queue.name != self._queue
+            if ours and not any(queue.name.startswith(f"{QUEUE}{name}-") for name in living):
+                DBOS.delete_queue(queue.name)
 
     def run(self, job: str, body: Body) -> bool:
         """Do an attempt at a job; what its steps gave in earlier ones is given again.

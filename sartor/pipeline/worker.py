@@ -15,14 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from sartor.core.errors import ConflictError, SartorError, StoreError, missing_extra, unknown
+from sartor.core.errors import AskError, ConflictError, SartorError, StoreError, missing_extra, unknown
 from sartor.core.jobs import Job, Queue, Stopped
-from sartor.pipeline.work import BEAT_SECONDS, KINDS, LEASE_SECONDS, Attempt, Do, Kind, StepsChanged, attempt, beat_once
+from sartor.core.task import NAME
+from sartor.pipeline.attempt import Attempt, Do, StepsChanged, attempt, beat_once
+from sartor.pipeline.work import KINDS, Kind, handler_of
 from sartor.pipeline.workshop import Workshop
 
 if TYPE_CHECKING:
     from sartor.pipeline.durable import Memory
 
+BEAT_SECONDS = 2.0
+LEASE_SECONDS = 15.0
+"""A worker that was silent for so long has lost its jobs."""
 LOOK_SECONDS = 0.25
 """How often an idle worker looks for a job."""
 AWAY_SECONDS = 1.0
@@ -50,7 +55,7 @@ class Settings:
 
 def made_up() -> str:
     """A name that no other worker has."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    return f"{socket.gethostname()[:80].lower()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 @dataclass(eq=False)
@@ -70,7 +75,7 @@ class Worker:
         self._settings = settings
         self._kinds = kinds
         self._leases = shop.store.leases
-        self.name = settings.name or made_up()
+        self.name = _checked(settings.name) if settings.name else made_up()
         self._since = 0.0
         self._places: dict[str, _Place] = {}
         self._attempts: dict[str, Attempt] = {}
@@ -90,7 +95,7 @@ class Worker:
             MissingExtraError: DBOS is not installed.
             ConflictError: another worker took the name.
         """
-        self._memory = _memory(self._shop, self.name)
+        self._memory = _memory(self._shop, self.name, self._settings.lease_seconds)
         beating = threading.Thread(target=self._beat, name="beat", daemon=True)
         try:
             self._insist(self._enter)
@@ -166,7 +171,8 @@ class Worker:
         def body(do: Do) -> bool:
             tries.remember(do)
             # What failed or was cancelled may be tried again, and goes on behind its last finished step then.
-            return attempt(self._shop, tries, self._kinds, self._insist).state == "succeeded"
+            found = attempt(self._shop, tries, lambda: handler_of(job.kind, self._kinds), self._insist)
+            return found.state == "succeeded"
 
         try:
             self._memory.run(job.id, body)
@@ -189,11 +195,13 @@ class Worker:
 
     def _beat(self) -> None:
         """Say that this worker lives, and look for those who don't."""
-        looked = 0.0
+        looked = steady = 0.0
         while not self._ended.wait(self._settings.beat_seconds):
             try:
-                beat_once(self._leases, self.name, self._since, self._attempts)
-                if time.monotonic() - looked > self._settings.lease_seconds / 3:
+                if not beat_once(self._leases, self.name, self._since, self._attempts):
+                    # While the database was away nobody could say that he lives: all get the time to.
+                    steady = time.monotonic() + self._settings.lease_seconds
+                elif time.monotonic() > max(steady, looked + self._settings.lease_seconds / 3):
                     looked = time.monotonic()
                     self._look_around()
             except ConflictError as error:
@@ -204,7 +212,7 @@ class Worker:
                 self._stop.set()
                 return
             except SartorError as error:
-                log.warning("no beat: %s", error.message)
+                log.warning("could not look around: %s", error.message)
 
     def _look_around(self) -> None:
         for ident in self._leases.reap(self._settings.lease_seconds):
@@ -231,12 +239,23 @@ class Worker:
                 log.warning("job could not be given back", extra={"job": ident})
 
 
-def _memory(shop: Workshop, name: str) -> "Memory":
+def _memory(shop: Workshop, name: str, lease_seconds: float) -> "Memory":
     try:
         from sartor.pipeline.durable import Memory
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "dbos", "a worker") from error
-    return Memory(shop.store, f"{name}-{secrets.token_hex(3)}")
+    living = [hand.name for hand in shop.store.leases.hands() if hand.quiet < lease_seconds]
+    return Memory(shop.store, f"{name}-{secrets.token_hex(3)}", living)
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise AskError(
+            f"'{name[:80]}' can't name a worker: lower-case letters, digits, '.', '_' and '-', at most 128.",
+            param="name",
+            code="bad_name",
+        )
+    return name
 
 
 def queues_named(names: Sequence[str]) -> tuple[Queue, ...]:

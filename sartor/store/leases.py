@@ -6,6 +6,7 @@ transaction. Knows no handlers.
 """
 
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -57,6 +58,8 @@ class Leases:
         self._database = database
         insert = import_module(f"sqlalchemy.dialects.{database.dialect}").insert
         self._insert: Any = insert(worker)
+        self._served: dict[str, float] = {}
+        """Tenant -> when this process last took a job of it."""
 
     # Living
 
@@ -115,7 +118,7 @@ class Leases:
     def claim(self, name: str, queues: Sequence[Queue], *, kinds: Collection[str], only: str = "") -> Job | None:
         """Take the job whose turn it is, if there is one.
 
-        The tenant who has the fewest running jobs, then the one who was served longest ago, comes first; within a
+        The tenant who has the fewest running jobs, then the one whom this process served longest ago, comes first; in a
         tenant the greater priority, then the older job.
 
         Args:
@@ -134,22 +137,22 @@ class Leases:
             if connection.execute(select(job.c.id).where(*ready).limit(1)).first() is None:
                 return None  # an idle worker takes no lock
         with self._database.write() as connection:
-            for tenant in self._turns(connection, ready, queues):
+            for tenant in self._turns(connection, ready):
                 mine = select(job.c.id).where(*ready, job.c.tenant == tenant)
                 oldest = mine.order_by(job.c.priority.desc(), job.c.seq).limit(1)
                 ident = connection.execute(oldest.with_for_update(skip_locked=True)).scalar()
                 if ident is not None:
+                    self._served[tenant] = time.monotonic()
                     return self._begin(connection, ident, name, at)
         return None
 
-    def _turns(self, connection: Connection, ready: list[Any], queues: Sequence[Queue]) -> list[str]:
+    def _turns(self, connection: Connection, ready: list[Any]) -> list[str]:
         waiting = set(connection.execute(select(job.c.tenant).where(*ready).distinct()).scalars())
         if len(waiting) < 2:
             return sorted(waiting)
-        columns = (job.c.tenant, func.count().filter(job.c.state == "running"), func.max(job.c.started))
-        served: Select[Any] = select(*columns).where(job.c.tenant.in_(sorted(waiting)), job.c.queue.in_(list(queues)))
-        rank = {t: (running, last or 0.0) for t, running, last in connection.execute(served.group_by(job.c.tenant))}
-        return sorted(waiting, key=lambda tenant: (*rank.get(tenant, (0, 0.0)), tenant))
+        running = select(job.c.tenant, func.count()).where(job.c.state == "running").group_by(job.c.tenant)
+        busy: dict[str, int] = dict(connection.execute(running).tuples().all())
+        return sorted(waiting, key=lambda tenant: (busy.get(tenant, 0), self._served.get(tenant, 0.0), tenant))
 
     def _begin(self, connection: Connection, ident: str, name: str, at: float) -> Job:
         values = {"state": "running", "worker": name, "started": at, "attempts": job.c.attempts + 1, "error": ""}

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError, StoreError
+from sartor.core.errors import AskError, ConflictError, StoreError
 from sartor.core.jobs import Context, Later
 from sartor.core.records import TaskRecord
-from sartor.pipeline import work
+from sartor.pipeline import attempt
 from sartor.pipeline.work import Kind
 from sartor.pipeline.worker import Settings, Worker
 from sartor.pipeline.workshop import Workshop
@@ -130,12 +130,15 @@ def changed(shop: Workshop, context: Context) -> Mapping[str, Any]:
 
 def main() -> None:
     folder, url, name, queues, slots = Path(sys.argv[1]), *sys.argv[2:6]
-    work.BACKOFF = (0.1, 1.0)
+    attempt.BACKOFF = (0.1, 1.0)
     shop = shop_in(folder, url)
     way = Settings(name, tuple(queues.split(",")), int(slots), BEAT, LEASE, drain_seconds=5.0)  # type: ignore[arg-type]
     worker = Worker(shop, way, KINDS)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    worker.run(lambda: print("ready", flush=True))
+    try:
+        worker.run(lambda: print("ready", flush=True))
+    except ConflictError as error:
+        sys.exit(error.message)
     shop.store.close()
     print("ended", flush=True)
 

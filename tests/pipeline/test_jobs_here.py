@@ -28,10 +28,11 @@ from sartor.core.jobs import Job, JobRequest
 from sartor.core.records import Decision, Report, Run
 from sartor.core.task import Task
 from sartor.interfaces.cli.main import app
-from sartor.pipeline import stock, work
+from sartor.pipeline import attempt, stock
+from sartor.pipeline.attempt import again_in
 from sartor.pipeline.run import run
 from sartor.pipeline.run_job import plan_job, run_request
-from sartor.pipeline.work import again_in, run_here
+from sartor.pipeline.work import run_here
 from sartor.pipeline.workshop import Workshop
 
 Command = Callable[..., Any]
@@ -109,7 +110,7 @@ def test_what_may_pass_is_tried_again_and_nothing_else(error: Exception, again: 
 def test_a_job_is_done_here_to_its_end_through_failures_and_waits(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "BACKOFF", (0.05, 1.0))
+    monkeypatch.setattr(attempt, "BACKOFF", (0.05, 1.0))
     asked = JobRequest("shaky", {"folder": str(tmp_path)})
     done = run_here(shop, asked, KINDS)
     assert (done.state, done.failures, done.attempts) == ("succeeded", 2, 3)

@@ -196,6 +196,20 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(yard: Yard) -> None:
     assert [yard.times(f"x-{n}") for n in range(3)] == [1, 1, 1]
 
 
+def test_a_second_worker_of_the_same_name_ends_the_first(yard: Yard) -> None:
+    job = yard.ask("steps", steps=3, wait_in=1)
+    first = yard.worker("same")
+    yard.begun("x-1")
+    second = yard.worker("same")
+    yard.until(lambda: yard.times("x-1") == 2)
+    yard.go()
+    done = yard.ended(job)
+    assert (done.state, done.result["by"], done.attempts) == ("succeeded", second.pid, 2)
+    assert first.communicate(timeout=PATIENCE)[0] == ""
+    assert first.returncode == 1
+    assert second.poll() is None
+
+
 @pytest.mark.postgres
 def test_a_database_that_is_away_is_waited_for(tmp_path: Path, postgres_server: Any, postgres_url: str) -> None:
     name = postgres_url.split("@/")[1].split("?", maxsplit=1)[0]

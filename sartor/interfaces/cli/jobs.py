@@ -58,7 +58,7 @@ def submit(
     else:
         request = JobRequest(kind, read_args(args), task=task)
     request = replace(request, priority=priority, once=once or request.once)
-    with workshop() as shop:
+    with workshop(deed="" if dry_run else "jobs.submit_job", target=request.task or kind) as shop:
         if wait and not dry_run:
             from sartor.pipeline.jobs import body_of
             from sartor.pipeline.work import run_here
