@@ -318,7 +318,7 @@ def _curve(seen: Seen) -> list[dict[str, float]]:
                 "local": float(np.mean([answer.local for answer in said])),
                 "cost": cost,
                 "lost": float(wrong.sum()) * WRONG + cost,
-                "giant_alone": giant * WRONG + len(said) * float(np.mean(asks)) if asks else float("nan"),
+                "giant_alone": giant * WRONG + len(said) * float(np.mean(asks)) if asks else 0.0,
             }
         )
     return points

@@ -26,7 +26,7 @@ from sartor.evaluation.report.view import (
     TaskView,
     VerdictView,
 )
-from sartor.pipeline.decide import decision_named
+from sartor.pipeline.decide import SUITES, decision_named
 from sartor.pipeline.inspect import answers_behind, overhead_of
 from sartor.pipeline.make import Making, made_for
 from sartor.pipeline.memo import environment
@@ -88,6 +88,7 @@ def view_of(outcome: Outcome) -> ReportView:
         reliability=tuple(Bin.model_validate(b) for b in report.facts["reliability"]),
         confusions=tuple(_confusions(report)),
         slices=tuple(_slices(report, main)),
+        suites=tuple(_suites(place.shop, verdict.decision)),
         flips=tuple(_flips(outcome, main)),
         flip_counts={"fixed": main.fixed, "broken": main.broken, "changed": main.changed},
         curation=_curation(outcome, report),
@@ -209,6 +210,23 @@ def _slices(report: Report, main: Comparison) -> Iterator[SliceView]:
             accuracy=Metric(value=item["accuracy"], low=item["low"], high=item["high"], n=item["n"]),
             incumbent=Metric(value=change.incumbent, n=change.n) if change else None,
             outcome="" if change is None else "worse" if change.worse else "holds",
+        )
+
+
+def _suites(shop: Workshop, decision: Decision) -> Iterator[SliceView]:
+    """What the decision's evidence says of standing suites."""
+    piece = decision.evidence.get(SUITES)
+    report = shop.store.ledger.get(piece.digest) if piece else None
+    for item in report.slices if isinstance(report, Report) else ():
+        n = item["n"]
+        yield SliceView(
+            column={"fixed": "mended before"}.get(item["kind"], item["kind"]),
+            value=item["name"] or ("all of them" if item["kind"] == "fixed" else "before eras were told"),
+            n=n,
+            accuracy=Metric(value=item["candidate"], n=n),
+            incumbent=Metric(value=item["live"], n=n),
+            difference=Metric(value=item["gain"], low=item["low"], high=item["high"], n=n),
+            outcome="worse" if item["forgotten"] else "holds",
         )
 
 

@@ -221,6 +221,7 @@ VIEW = ReportView(
     reliability=BINS,
     confusions=CONFUSIONS,
     slices=SLICES,
+    suites=SLICES[:2],
     flips=FLIPS,
     flip_counts={"fixed": 461, "broken": 70, "changed": 58},
     curation=CURATION,

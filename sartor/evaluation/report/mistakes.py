@@ -94,6 +94,37 @@ def slices(view: ReportView) -> Safe | None:
     )
 
 
+def suites(view: ReportView) -> Safe | None:
+    """Rows that stand: old eras, labels, and what was mended before."""
+    if not view.suites:
+        return None
+    lost = sum(s.outcome == "worse" for s in view.suites)
+    said = (
+        outcome("fail", f"{lost} of these suites surely lost more than the task allows.")
+        if lost
+        else outcome("pass", "None of these suites surely lost more than the task allows.")
+    )
+    columns = [
+        Column("Suite"),
+        Column("Rows", figures=True),
+        Column("Candidate", figures=True),
+        Column("Live", figures=True),
+        Column("Difference", figures=True),
+        Column("Outcome"),
+    ]
+    return section(
+        "suites",
+        "Was anything forgotten?",
+        para(
+            "What the live variant can do already, by era and label of the standing test, and every row that somebody "
+            "corrected and a released variant then got right. The outcome is corrected for how many there are.",
+            class_="note",
+        ),
+        para(said),
+        folded("Right answers by standing suite", columns, [_slice(s, view.task.currency) for s in view.suites]),
+    )
+
+
 def _slice(s: SliceView, currency: str) -> list[Safe | str]:
     gap = s.difference or _gap(s)
     return [

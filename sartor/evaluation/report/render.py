@@ -165,6 +165,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[ReportView], Safe | None]], ...] = (
     ("reliability", "Confidence", quality.trust),
     ("mistakes", "Mistakes", mistakes.mistakes),
     ("slices", "Slices", mistakes.slices),
+    ("suites", "What stands", mistakes.suites),
     ("flips", "What changes", mistakes.flips),
     ("curation", "Data", provenance.curation),
     ("looks", "Test set", provenance.looks),

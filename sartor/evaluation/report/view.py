@@ -228,6 +228,8 @@ class ReportView(View):
     confusions: tuple[ConfusionView, ...] = ()
     """Dearest first."""
     slices: tuple[SliceView, ...] = ()
+    suites: tuple[SliceView, ...] = ()
+    """Standing suites against what is live, the most suspect first; empty where none stand."""
     flips: tuple[FlipView, ...] = ()
     flip_counts: dict[str, int] = Field(default_factory=dict)
     """How many rows changed in which way, of which `flips` are examples."""
