@@ -72,6 +72,20 @@ def request(shop: Workshop, task: Task, decision: Decision) -> None:
     ledger.move_many([change], decision=decision.digest, items=[decision])
 
 
+def let_live(shop: Workshop, task: Task, decision: Decision, *, asked_by_approver: bool = False) -> bool:
+    """Make what passed the gate live if the policy lets it, else let it wait for people; whether it is live.
+
+    Args:
+        asked_by_approver: whoever asked for this may approve: where one approval is enough, asking was giving it.
+    """
+    enough = asked_by_approver and task.wheel.approvals == 1
+    if not enough and not may_release(shop, task, decision):
+        request(shop, task, decision)
+        return False
+    release(shop.store.ledger, decision)
+    return True
+
+
 def list_waiting(shop: Workshop) -> list[dict[str, Any]]:
     """What waits for people, by task."""
     return [found.body() for found in _all_waiting(shop)]

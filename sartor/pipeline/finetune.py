@@ -53,6 +53,8 @@ class Asked:
     numbers: Mapping[str, int | float]
     draft: bool
     """Nothing of it goes into the stock of a task, or live."""
+    by_approver: bool
+    """Whether whoever asked for it may approve a release."""
     licence: str
     model: str
     suffix: str
@@ -85,6 +87,7 @@ class Asked:
             tuple(Candidate.model_validate(one) for one in args["candidates"]),
             args["numbers"],
             args["draft"],
+            args.get("by_approver", False),
             args["licence"],
             args["model"],
             args["suffix"],
@@ -126,7 +129,7 @@ class _Tuning:
         variants = walk.make()
         found = walk.inspect(variants)
         verdict = walk.decide(variants, found)
-        version = self._release(variants, verdict)
+        version = self._release(place, variants, verdict)
         chosen = variants[verdict.title]
         name = self._name(verdict)
         self._context.step("name", lambda: self._point(name, chosen, verdict))
@@ -250,10 +253,14 @@ class _Tuning:
 
     # What becomes of it
 
-    def _release(self, variants: dict[str, Variant], verdict: Verdict) -> str:
+    def _release(self, place: Hall, variants: dict[str, Variant], verdict: Verdict) -> str:
         if self._asked.draft:
             return ""
-        return str(self._context.step("release", lambda: {"version": settle(self._shop, variants, verdict)})["version"])
+
+        def work() -> dict[str, str]:
+            return {"version": settle(place, variants, verdict, asked_by_approver=self._asked.by_approver)}
+
+        return str(self._context.step("release", work)["version"])
 
     def _name(self, verdict: Verdict) -> str:
         base = base_of([verdict.title], self._asked.model)
@@ -298,7 +305,8 @@ class _Tuning:
         if self._asked.draft:
             moved = "A draft task: nothing goes live by itself."
         else:
-            moved = f"{version} is live." if version else f"'{decision.task}' stays as it is."
+            waits = "It waits for people." if decision.verdict == "ship" else f"'{decision.task}' stays as it is."
+            moved = f"{version} is live." if version else waits
         self._context.say(
             f"The gate says {decision.verdict}: {' '.join(decision.reasons)} {moved}",
             verdict=decision.verdict,

@@ -121,8 +121,9 @@ class Bureau:
             "contract": task.body(),
             "candidates": [candidate.model_dump(mode="json") for candidate in candidates],
             "draft": not own,
+            "by_approver": caller.may("approve"),
         }
-        who = f"key:{caller.key}" if caller.key else self._shop.who
+        who = f"key {caller.key}" if caller.key else self._shop.who
         return self._object(submit(self._shop, JobRequest(KIND, args, task=task.name, tenant=tenant, who=who)))
 
     def jobs(self, caller: Caller, page: forms.Page) -> dict[str, Any]:

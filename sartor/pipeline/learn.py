@@ -15,7 +15,7 @@ from sartor.core.records import Artifact, Dataset, Decision, Variant
 from sartor.core.section import Pick
 from sartor.core.task import Task
 from sartor.evaluation.wanting import Wanted, wanted
-from sartor.pipeline.approvals import may_release, request
+from sartor.pipeline.approvals import let_live
 from sartor.pipeline.check import check_plugins
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.harvest import harvest
@@ -30,7 +30,6 @@ from sartor.pipeline.serve import contract_of, variant_named
 from sartor.pipeline.strategy_choice import Choice, choose
 from sartor.pipeline.suites import standing_report
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.releases import release
 from sartor.registry.variants import LIVE, is_retired, register_many, task_names
 
 MAY: Final = ("label_without_rows", "no_floor")
@@ -217,10 +216,8 @@ def _settled(context: Context, place: Hall, variants: dict[str, Variant], verdic
         version = next(v.name for v in versions if v.digest == decision.candidate)
         if decision.verdict != "ship":
             return {"state": "held" if decision.verdict == "hold" else "need_data", "version": ""}
-        if not may_release(shop, place.task, decision):
-            request(shop, place.task, decision)
+        if not let_live(shop, place.task, decision):
             return {"state": "waiting", "version": ""}
-        release(shop.store.ledger, decision)
         return {"state": "released", "version": version}
 
     done = context.step("release", work)

@@ -50,6 +50,7 @@ class Step:
         return digest(
             {
                 "verb": self.verb,
+                "task": self.task,  # what is made bears its name, though another task have the same rows
                 "plugin": self.plugin,
                 "inputs": dict(self.inputs),
                 "params": dict(self.params),

@@ -15,7 +15,7 @@ from sartor.core.task import Task
 from sartor.data.check import check_task
 from sartor.evaluation.compare import Comparison, compare
 from sartor.pipeline.alteration import Alteration, altered, altered_rows
-from sartor.pipeline.approvals import may_release, request
+from sartor.pipeline.approvals import let_live
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.inspect import Hall, answers_behind, hall, overhead_of
@@ -25,7 +25,6 @@ from sartor.pipeline.report import write_report
 from sartor.pipeline.run import decide_on, inspect_all, make_all
 from sartor.pipeline.serve import contract_of, variant_named
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.releases import release
 from sartor.registry.variants import LIVE, register_many
 
 State = Literal["better", "same", "worse", "needs data", "failed"]
@@ -118,11 +117,7 @@ def _settled(place: Hall, variants: dict[str, Variant], found: Inspected, verdic
     shop, task, decision = place.shop, place.task, verdict.decision
     versions = register_many(shop.store.ledger, list(variants.values()))
     version = next(v.name for v in versions if v.digest == decision.candidate)
-    is_free = may_release(shop, task, decision)
-    if is_free:
-        release(shop.store.ledger, decision)
-    elif decision.verdict == "ship":
-        request(shop, task, decision)
+    is_free = decision.verdict == "ship" and let_live(shop, task, decision)
     write_report(Outcome(place, variants, found, verdict, version if is_free else ""))
     held = _against_live(place, found, verdict)
     making = [made_for(shop, variant) for variant in variants.values()]

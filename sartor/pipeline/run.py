@@ -10,6 +10,7 @@ from sartor.core.records import Dataset, Decision, Report, TaskRecord, Variant
 from sartor.core.task import Candidate, Task
 from sartor.data.check import check_task
 from sartor.evaluation.pick import Offer, Picked, pick
+from sartor.pipeline.approvals import let_live
 from sartor.pipeline.check import check_plugins
 from sartor.pipeline.curate import curate, open_dataset, read
 from sartor.pipeline.decide import SUITES, decide
@@ -28,7 +29,6 @@ from sartor.pipeline.onward import Onward
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
 from sartor.pipeline.report import write_report
 from sartor.pipeline.workshop import Workshop
-from sartor.registry.releases import release
 from sartor.registry.variants import register_many
 
 
@@ -100,7 +100,7 @@ def run(shop: Workshop, task: Task, base_dir: Path) -> RunResult:
     variants = make_all(place, task.candidates)
     found = inspect_all(place, variants)
     verdict = decide_on(place, variants, found)
-    version = settle(shop, variants, verdict)
+    version = settle(place, variants, verdict)
     return told(Outcome(place, variants, found, verdict, version))
 
 
@@ -252,12 +252,17 @@ def incumbent_report(place: Hall, variants: dict[str, Variant], picked: Variant)
     return inspect_subject(place, subject, "test")
 
 
-def settle(shop: Workshop, variants: dict[str, Variant], verdict: Verdict) -> str:
-    """Take every variant into stock, and make the chosen one live if the verdict says so; its version, or ''."""
-    versions = register_many(shop.store.ledger, list(variants.values()))
+def settle(place: Hall, variants: dict[str, Variant], verdict: Verdict, *, asked_by_approver: bool = True) -> str:
+    """Take every variant into stock, and make the chosen one live if verdict and policy say so; its version, or ''.
+
+    Args:
+        asked_by_approver: whether whoever asked for the run may approve a release.
+    """
+    versions = register_many(place.shop.store.ledger, list(variants.values()))
     if verdict.decision.verdict != "ship":
         return ""
-    release(shop.store.ledger, verdict.decision)
+    if not let_live(place.shop, place.task, verdict.decision, asked_by_approver=asked_by_approver):
+        return ""
     return next(v.name for v in versions if v.digest == verdict.decision.candidate)
 
 

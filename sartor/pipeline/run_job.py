@@ -143,7 +143,7 @@ class Walk:
         """Take in and, if the verdict says so, release; the version."""
 
         def work() -> dict[str, str]:
-            return {"version": settle(self._shop, variants, verdict)}
+            return {"version": settle(self.place, variants, verdict)}
 
         return str(self._context.step("release", work)["version"])
 

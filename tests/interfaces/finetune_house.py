@@ -95,7 +95,7 @@ def house(folder: Path) -> Iterator[House]:
     shop = opened(home)
     make_desk(shop, folder)
     wanted: dict[str, tuple[str, Role]] = {
-        "house": ("default", "operator"),
+        "house": ("default", "approver"),
         "acme": ("acme", "operator"),
         "other": ("other", "operator"),
         "application": ("acme", "application"),

@@ -94,3 +94,31 @@ def test_what_went_live_otherwise_waits_no_more(shop, rows_folder):
         approve(shop, "desk")
     with pytest.raises(NotFoundError):
         rollback(shop, "desk", "there is none before")
+
+
+def test_who_may_not_approve_only_lets_it_wait(shop, rows_folder):
+    from sartor.pipeline.run import settle
+
+    task = Task.model_validate(BODY)
+    place = open_hall(shop, task, rows_folder)
+    variants = make_all(place, task.candidates)
+    verdict = decide_on(place, variants, inspect_all(place, variants))
+    assert settle(place, variants, verdict, asked_by_approver=False) == ""
+    assert [waiting["task"] for waiting in list_waiting(shop)] == ["desk"]
+    assert settle(place, variants, verdict) == "desk@v1"
+    assert list_waiting(shop) == []
+
+
+def test_who_runs_a_task_has_approved_it_but_not_where_two_must(shop, rows_folder):
+    from sartor.pipeline.run import run
+
+    task = Task.model_validate({**BODY, "wheel": {"approvals": 2}})
+    result = run(shop, task, rows_folder)
+    assert (result.decision.verdict, result.version) == ("ship", "")
+    assert shop.store.ledger.resolve("desk@live") is None
+    assert list_waiting(shop)[0]["decision"] == result.decision.digest
+    for who in ("ann", "ben"):
+        approve(replace(shop, who=who), "desk")
+    assert shop.store.ledger.resolve("desk@live") is not None
+    one = Task.model_validate({**BODY, "name": "other", "wheel": {"approvals": 1}})
+    assert run(shop, one, rows_folder).version == "other@v1"

@@ -111,7 +111,7 @@ def show_result(result: "RunResult") -> None:
         ],
     )
     verdict = result.decision.verdict.replace("_", " ").upper()
-    say(f"\n[bold]{verdict}[/]: {result.picked}" + (f" is {result.version}" if result.version else ""))
+    say(f"\n[bold]{verdict}[/]: {result.picked}" + _became(result))
     for reason in result.decision.reasons:
         say(f"  {reason}")
     say(f"\nReport    {result.report}")
@@ -119,6 +119,14 @@ def show_result(result: "RunResult") -> None:
     if result.version:
         say(f"Serve     {program()} serve            (model '{result.task.name}')")
         say(f"Look      {program()} registry show {result.task.name}")
+
+
+def _became(result: Any) -> str:
+    """What became of the candidate, behind its title."""
+    if result.version:
+        return f" is {result.version}"
+    waits = result.decision.verdict == "ship"
+    return f" waits for people: {program()} approvals approve {result.task.name}" if waits else ""
 
 
 def _show_plan(lines: Any) -> None:
