@@ -79,7 +79,7 @@ class Memory:
         self._workflow = DBOS.workflow(name="sartor.job", max_recovery_attempts=None)(job)
         DBOS.listen_queues([self._queue])
         DBOS.launch()
-        DBOS.register_queue(self._queue, polling_interval_sec=0.1)
+        DBOS.register_queue(self._queue, polling_interval_sec=0.5)
         self._tidy(living)
 
     def close(self) -> None:

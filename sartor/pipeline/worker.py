@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 2.0
 LEASE_SECONDS = 15.0
 """A worker that was silent for so long has lost its jobs."""
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.5
 """How often an idle worker looks for a job."""
 AWAY_SECONDS = 1.0
 """Pause before the database is tried again when it could not be reached."""
@@ -80,6 +80,8 @@ class Worker:
         self._places: dict[str, _Place] = {}
         self._attempts: dict[str, Attempt] = {}
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        """Set when there may be something to do at once: a place is free, or it is time to end."""
         self._ended = threading.Event()
         self._taken = False
         self._memory: Memory
@@ -87,6 +89,7 @@ class Worker:
     def stop(self) -> None:
         """Take no more jobs, give back those under way at their next step, and end. Safe in a signal handler."""
         self._stop.set()
+        self._wake.set()
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop`; `ready` is called when the first job can be taken.
@@ -136,7 +139,8 @@ class Worker:
                 self._stop.wait(AWAY_SECONDS)
                 continue
             if found is None:
-                self._stop.wait(LOOK_SECONDS)
+                self._wake.wait(LOOK_SECONDS)
+                self._wake.clear()
             else:
                 self._begin(found)
 
@@ -166,6 +170,7 @@ class Worker:
         finally:
             self._attempts.pop(job.id, None)
             self._places.pop(job.id, None)
+            self._wake.set()
 
     def _do_with_memory(self, job: Job, tries: Attempt) -> None:
         def body(do: Do) -> bool:
@@ -209,7 +214,7 @@ class Worker:
                 self._taken = True
                 for tries in list(self._attempts.values()):
                     tries.told("lost")
-                self._stop.set()
+                self.stop()
                 return
             except SartorError as error:
                 log.warning("could not look around: %s", error.message)
