@@ -190,3 +190,41 @@ def test_who_is_killed_in_the_middle_has_lost_nothing(sit: Run, made: Path) -> N
     assert len(again.items) == 3
     assert not {item.item for item in again.items} & {item.item for item in others.items}
     shop.store.close()
+
+
+def test_single_keys_of_a_terminal_count_even_when_typed_ahead(sit: Run) -> None:
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "sartor.interfaces.cli.main", "label", "desk", "--size", "4"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as labeller:
+        os.close(theirs)
+        try:
+            _until(ours, "1/4")
+            os.write(ours, b"12\x1b[Axs/")
+            _until(ours, "label:")
+            os.write(ours, b"rat\x7fte\n")
+            _until(ours, "5/")
+            os.write(ours, b"uq")
+            shown = _until(ours, "Booked")
+            assert "2 labels, 0 not to be told, 1 skipped" in shown
+            assert labeller.wait(timeout=30) == 0
+        finally:
+            labeller.kill()
+    os.close(ours)
+    assert sit("labels", "status", "desk")["labelled"] == 2
+
+
+def _until(terminal: int, words: str) -> str:
+    """What a terminal shows, up to some words and what came with them."""
+    import os
+    import select
+
+    shown = ""
+    while words not in shown:
+        assert select.select([terminal], [], [], 20)[0], repr(shown)
+        shown += os.read(terminal, 65_536).decode("utf-8", "replace")
+    return shown

@@ -3,6 +3,7 @@
 Knows keys and the screen; what a label is and where it goes is the pipeline's business.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,11 @@ RENEW_SECONDS = 120.0
 
 
 class Keys(Protocol):
-    """Where a person's words come from."""
+    """Where a person's words come from, as long as its block lasts."""
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def key(self) -> str:
         """The next key, or a whole word; '' where nobody is there any more."""
@@ -34,20 +39,46 @@ class Keys(Protocol):
 
 
 class Keyboard:
-    """Single keys of a terminal."""
+    """Single keys of a terminal, which is asked for keys as long as the block lasts: what is typed ahead counts."""
+
+    def __enter__(self) -> "Keyboard":
+        import termios
+        import tty
+
+        self._before: Any = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin, termios.TCSADRAIN)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._set(self._before)
 
     def key(self) -> str:
-        """The next key; end of file and interrupt count as quitting."""
-        import click
+        """The next key; '' at the end of the terminal. An arrow key comes as three, and is one that means nothing."""
+        import select
 
-        try:
-            return click.getchar()
-        except (EOFError, KeyboardInterrupt):
-            return QUIT
+        first = os.read(sys.stdin.fileno(), 1)
+        if first == b"\x1b":
+            for _ in range(2):
+                if select.select([sys.stdin], [], [], 0.01)[0]:
+                    os.read(sys.stdin.fileno(), 1)
+        return first.decode("utf-8", "replace")
 
     def word(self) -> str:
-        """A line."""
-        return input("  label: ").strip()
+        """A line, typed and mended as usual."""
+        import termios
+
+        keys = termios.tcgetattr(sys.stdin)
+        self._set(self._before)
+        try:
+            print("  label: ", end="", flush=True)
+            return sys.stdin.readline().strip()
+        finally:
+            self._set(keys)
+
+    def _set(self, mode: Any) -> None:
+        import termios
+
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, mode)
 
 
 class Lines:
@@ -55,6 +86,12 @@ class Lines:
 
     def __init__(self) -> None:
         self._typed = ""
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def key(self) -> str:
         """The next line's command or label."""
@@ -116,6 +153,10 @@ class Sit:
 
     def run(self) -> Done:
         """Show row after row until the person, the time or the queue ends."""
+        with self.keys:
+            return self._run()
+
+    def _run(self) -> Done:
         begun = renewed = self.clock()
         place = 0
         while True:

@@ -1,12 +1,18 @@
 """Labelling: `sartor label` is a sitting at the terminal; `sartor labels` looks at what came of it."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sartor.interfaces.cli.output import emit, program, say, table, workshop
+from sartor.interfaces.cli.output import emit, mode, program, progress_bars, say, table, workshop
+
+if TYPE_CHECKING:
+    from sartor.pipeline.label_pool import Desk
+    from sartor.pipeline.labelling import Sitting
 
 app = typer.Typer(name="labels", help="What people say of rows: state, agreement, files.", no_args_is_help=True)
 
@@ -36,18 +42,15 @@ def label(
     """
     from sartor.interfaces.cli.label_desk import Sit, keys, plain
     from sartor.pipeline.label_books import settle
-    from sartor.pipeline.label_pool import open_desk
     from sartor.pipeline.label_words import leave
     from sartor.pipeline.labelling import queue
 
-    with workshop() as shop:
-        desk = open_desk(shop, task, tenant or None)
-        settle(desk)
-        sitting = queue(desk, who or shop.who, size, focus=tuple(of or ()))
+    focus = tuple(of or ())
+    with _seated(task, tenant, lambda desk: queue(desk, who or desk.shop.who, size, focus=focus)) as (desk, sitting):
         if sitting.says:
             plain(sitting.says)
         plain(f"{sitting.left:,} texts have no label. A label costs about {sitting.price:.2f} {sitting.currency}.")
-        sit = Sit(desk, sitting, keys(), minutes, size, focus=tuple(of or ()))
+        sit = Sit(desk, sitting, keys(), minutes, size, focus=focus)
         try:
             done = sit.run()
         finally:
@@ -57,10 +60,34 @@ def label(
     def people() -> None:
         minutes_told = f"{done.seconds / 60.0:.1f} minutes"
         says = f"{done.labels} labels, {done.unsure} not to be told, {done.skipped} skipped, in {minutes_told}."
-        plain(f"\n{says} Booked {booked.money:.2f} {shop.currency}. {booked.note}".rstrip())
+        plain(f"\n{says} Booked {booked.money:.2f} {desk.shop.currency}. {booked.note}".rstrip())
         say(f"What came of it: {program()} labels status {task}")
 
     emit(asdict(done) | {"booked": asdict(booked)}, people)
+
+
+@contextmanager
+def _seated(task: str, tenant: str, choose: "Callable[[Desk], Sitting]") -> "Iterator[tuple[Desk, Sitting]]":
+    """A desk and what lies on it. Bars are drawn while that is chosen, and gone before somebody looks at rows."""
+    from sartor.core.progress import silent
+    from sartor.interfaces.settings import Settings
+    from sartor.pipeline.label_books import settle
+    from sartor.pipeline.label_pool import open_desk
+
+    settings = Settings.read(mode.home)
+    with progress_bars() as progress:
+        shop = settings.workshop(progress)
+        try:
+            desk = open_desk(shop, task, tenant or None)
+            settle(desk)
+            sitting = choose(desk)
+        except BaseException:
+            shop.store.close()
+            raise
+    try:
+        yield replace(desk, shop=replace(shop, progress=silent)), sitting
+    finally:
+        shop.store.close()
 
 
 @app.command()
@@ -140,27 +167,31 @@ def adjudicate(
 
     if bool(item) != bool(as_):
         raise AskError("To decide one row give both --item and --as; to be shown all, neither.", param="item")
-    with workshop() as shop:
-        desk = open_desk(shop, task, tenant or None)
-        name = who or shop.who
-        decided = [answer(desk, Given(item, name, as_, "adjudicate"))] if item else _decide_all(desk, name)
+    if not item:
+        decided = _decide_all(task, tenant, who)
+    else:
+        with workshop() as shop:
+            desk = open_desk(shop, task, tenant or None)
+            decided = [answer(desk, Given(item, who or shop.who, as_, "adjudicate"))]
     emit({"decided": decided}, lambda: say(f"{len(decided)} decided."))
 
 
-def _decide_all(desk: Any, who: str) -> list[dict[str, Any]]:
+def _decide_all(task: str, tenant: str, who: str) -> list[dict[str, Any]]:
     from sartor.interfaces.cli.label_desk import Sit, keys
     from sartor.pipeline.label_books import disputes, settle
     from sartor.pipeline.labelling import dispute_sitting
 
-    found = disputes(desk)
-    sitting = dispute_sitting(desk, who)
-    if not sitting.items:
-        say("There is nothing to decide." if not found else f"{who} has taken part in all of {len(found)} disputes.")
-        return []
-    before = {one["item"] for one in found}
-    Sit(desk, sitting, keys(), refill=False).run()
-    settle(desk, sitting=sitting.id)
-    return [{"item": item} for item in sorted(before - {one["item"] for one in disputes(desk)})]
+    with _seated(task, tenant, lambda desk: dispute_sitting(desk, who or desk.shop.who)) as (desk, sitting):
+        before = {one["item"] for one in disputes(desk)}
+        if not sitting.items:
+            taken = f"{sitting.who} has taken part in all of {len(before)} disputes."
+            say(taken if before else "There is nothing to decide.")
+            return []
+        try:
+            Sit(desk, sitting, keys(), refill=False).run()
+        finally:
+            settle(desk, sitting=sitting.id)
+        return [{"item": item} for item in sorted(before - {one["item"] for one in disputes(desk)})]
 
 
 @app.command()
