@@ -17,10 +17,10 @@ import orjson
 from benchmarks._shared import data_folder
 
 OOS = "oos"
-GIVEN = {"train": 2, "validation": 3, "test": 5}
+GIVEN = {"train": 8, "validation": 3, "test": 5}
 """Utterances of an intent that are there from the start, by split."""
-GIVEN_OOS = {"train": 10, "validation": 15, "test": 25}
-PHASE = 600
+GIVEN_OOS = {"train": 20, "validation": 15, "test": 25}
+PHASE = 400
 """Requests of a domain's time."""
 NEW_SHARE, OOS_SHARE = 0.65, 0.10
 """Of its requests: from the domain that has arrived, out of scope; the others are from domains before it."""

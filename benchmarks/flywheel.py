@@ -9,7 +9,7 @@ requests `sartor learn` runs, and what passes the gate goes live by itself.
 Held against it on CLINC150's own test rows, which nothing here chooses by: one training on the same harvest at once,
 and naive fine-tuning: the same head, trained on from where it was, on each cycle's new rows alone.
 
-    python -m benchmarks flywheel [--seeds 3] [--cycles 6]
+    python -m benchmarks flywheel [--seeds 3] [--cycles 4]
 """
 
 import argparse
@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks._served import process, write_rows
 from benchmarks._shared import ROOT, paired, result, show, task, workshop
-from benchmarks._stream import GIANT_NOISE, OOS, Asked, Client, Said, Stream, stream
+from benchmarks._stream import GIANT_NOISE, OOS, PHASE, Asked, Client, Said, Stream, stream
 from sartor.core.predict import Floats
 from sartor.core.records import Dataset, Variant
 from sartor.core.route import Route, TokenPrice, Upstream
@@ -37,6 +37,7 @@ from sartor.core.task import Task
 from sartor.core.traffic import NANO
 from sartor.pipeline.bases import base_named, embedder
 from sartor.pipeline.economics import ledger
+from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.harvest import harvest
 from sartor.pipeline.inspect import Hall
 from sartor.pipeline.learn import MAY, Learned, learn
@@ -83,7 +84,7 @@ def run() -> dict[str, Any]:
     """Stream, learn, and measure, for each seed."""
     parser = argparse.ArgumentParser(prog="flywheel")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cycles", type=int, default=6)
+    parser.add_argument("--cycles", type=int, default=4)
     given = parser.parse_args()
     shop = _prepared(given.seeds)
     began, cpu = time.monotonic(), time.process_time()
@@ -115,9 +116,9 @@ def _prepared(seeds: int) -> Workshop:
     """A fresh store beside a kept one that has the base, and its embeddings of every text."""
     kept = workshop(WORK / "kept")
     base = base_named(kept, "minilm")
-    from sartor.pipeline.embeddings import EmbeddingCache
-
-    texts = [asked.text for seed in range(seeds) for asked in (*stream(seed).requests, *stream(seed).test)]
+    streams = [stream(seed) for seed in range(seeds)]
+    texts = [asked.text for what in streams for asked in (*what.requests, *what.test)]
+    texts += [row["text"] for what in streams for row in what.given]
     EmbeddingCache(kept).embed(base.digest, list(dict.fromkeys(texts)), embedder(kept, base))
     kept.store.close()
     shutil.rmtree(WORK / "run", ignore_errors=True)
@@ -175,12 +176,12 @@ def _streamed(shop: Workshop, gateway: str, name: str, what: Stream, cycles: int
             told = due.stop
         if cycle == cycles - 1:
             asyncio.run(client.tell([_outcome(what, name, at) for at in range(told, len(seen.said)) if tells[at]]))
-        time.sleep(1.5)
+        time.sleep(1)
         seen.moments.append(_now())
         seen.learned.append(learn(shop, None, name))
         seen.live.append(_live(shop, name))
         print(f"  {name}, cycle {cycle + 1}: {seen.learned[-1].says[:150]}", flush=True)
-        time.sleep(4)
+        time.sleep(3)
     return seen
 
 
@@ -295,7 +296,7 @@ def _forgetting(desk: _Desk, seen: Seen, rights: Sequence[Floats]) -> dict[str, 
     best, since = [], []
     for place, domain in enumerate(seen.what.domains[:EARLY]):
         accuracy = [float(right[desk.of(domain)].mean()) for right in rights]
-        after = min(len(rights) - 1, -(-(place + 1) * 600 // CYCLE))
+        after = min(len(rights) - 1, -(-(place + 1) * PHASE // CYCLE))
         best.append(max(accuracy[:-1]) - accuracy[-1])
         since.append(accuracy[after] - accuracy[-1])
     return {"against_best": float(np.mean(best)), "since_learned": float(np.mean(since)), "worst": float(max(best))}

@@ -257,7 +257,7 @@ def _says(state: State, verdict: Verdict, version: str, more: Sequence[Wanted]) 
     if state == "need_data" and more:
         listed = ", ".join(f"{one.rows:,} of '{one.label}'" for one in more)
         total = sum(one.rows for one in more)
-        return f"Need {total:,} more labels of {len(more)} labels to decide: {listed}. {reasons[-1]}"
+        return f"Need {total:,} more labelled rows to decide, most of all {listed}. {reasons[-1]}"
     return f"{verdict.title} is held: {reasons[0]}"
 
 
