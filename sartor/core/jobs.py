@@ -24,7 +24,7 @@ class JobRequest:
     priority: int = 0
     """Greater first, within a tenant's turn."""
     once: str = ""
-    """While a job with this word has not ended, asking again gives that one."""
+    """While a job of the tenant with this word has not ended, asking again gives that one."""
     not_before: float = 0.0
     """Seconds since 1970."""
     most_attempts: int = 3

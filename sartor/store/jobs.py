@@ -59,7 +59,7 @@ class Jobs:
             if made is not None:
                 tell(connection, row["id"], [("info", f"asked for by {request.who or 'somebody'}", {})], at)
                 return _job(connection.execute(select(*_FIELDS).where(job.c.id == row["id"])).mappings().one())
-            same = connection.execute(select(*_FIELDS).where(job.c.once == request.once)).mappings().first()
+            same = connection.execute(select(*_FIELDS).where(job.c.once == row["once"])).mappings().first()
             if same is not None:
                 return _job(same)
         raise ConflictError(
@@ -125,11 +125,12 @@ class Jobs:
                     f"Job {ident} is {found.state}: only one that failed, died or was cancelled is tried again.",
                     code="job_not_ended" if not found.has_ended else "job_succeeded",
                 )
-            word = found.once or None
+            word = _word(found.tenant, found.once)
             other = connection.execute(select(job.c.id).where(job.c.once == word)).scalar() if word else None
             if other is not None:
                 raise ConflictError(
-                    f"Job {ident} was not begun anew: {other} does the same ('{word}') meanwhile.", code="job_exists"
+                    f"Job {ident} was not begun anew: {other} does the same ('{found.once}') meanwhile.",
+                    code="job_exists",
                 )
             fresh = {"state": "queued", "asked": "", "once": word, "not_before": 0.0, "failures": 0, "ended": None}
             # Of its contract too: whoever retries a job that an older Sartor stored wants this one to do it.
@@ -247,8 +248,13 @@ def _new_row(request: JobRequest, at: float) -> dict[str, Any]:
     word = fields.pop("once")
     fresh = {"state": "queued", "asked": "", "attempts": 0, "failures": 0, "contract": CONTRACT, "worker": ""}
     empty = {"step": "", "done": 0, "total": 0, "started": None, "ended": None, "error": "", "code": "", "result": "{}"}
-    named = {"id": f"job-{secrets.token_hex(8)}", "once": word or None, "word": word, "created": at}
+    named = {"id": f"job-{secrets.token_hex(8)}", "once": _word(request.tenant, word), "word": word, "created": at}
     return fields | {"args": json.dumps(dict(request.args))} | fresh | empty | named
+
+
+def _word(tenant: str, word: str) -> str | None:
+    """What can be held by one job at a time: no tenant's word is another's."""
+    return f"{tenant}/{word}" if word else None
 
 
 def _job(row: Any) -> Job:

@@ -151,7 +151,7 @@ class Leases:
         if len(waiting) < 2:
             return sorted(waiting)
         running = select(job.c.tenant, func.count()).where(job.c.state == "running").group_by(job.c.tenant)
-        busy: dict[str, int] = dict(connection.execute(running).tuples().all())
+        busy = {str(tenant): int(count) for tenant, count in connection.execute(running)}
         return sorted(waiting, key=lambda tenant: (busy.get(tenant, 0), self._served.get(tenant, 0.0), tenant))
 
     def _begin(self, connection: Connection, ident: str, name: str, at: float) -> Job:

@@ -174,7 +174,7 @@ job = Table(
     Index("job_part", "waits_for", "seq"),
     Index("job_once", "once", unique=True),
 )
-"""Jobs; `once` holds `word` until the job has ended and is NULL then, so that the word is free again."""
+"""Jobs; `once` holds tenant and `word` until the job has ended and is NULL then, so that the word is free again."""
 
 job_event = Table(
     "job_event",

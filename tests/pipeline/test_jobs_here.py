@@ -1,6 +1,7 @@
 """Jobs in this process: the walk as a job, what is tried again and what not, what the command line says."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from sartor.core.errors import (
     AskError,
     BusyError,
     ConflictError,
+    MissingExtraError,
     NotFoundError,
     OverdueError,
     RateError,
@@ -33,6 +35,7 @@ from sartor.pipeline.attempt import again_in
 from sartor.pipeline.run import run
 from sartor.pipeline.run_job import plan_job, run_request
 from sartor.pipeline.work import run_here
+from sartor.pipeline.worker import Settings, Worker, queues_named
 from sartor.pipeline.workshop import Workshop
 
 Command = Callable[..., Any]
@@ -141,6 +144,17 @@ def test_who_waits_sees_progress_and_a_cancel_reaches_the_job(shop: Workshop, tm
     assert len(lines(tmp_path)) == 1
     assert (found[0].attempts, found[0].failures) == (1, 0)
     assert 0 < seen[-1][1] < 399
+
+
+def test_a_worker_that_can_not_begin_says_why(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AskError, match="can't name a worker"):
+        Worker(shop, Settings(name="My Worker"))
+    with pytest.raises(NotFoundError, match="There is no queue 'tpu'"):
+        queues_named(["cpu", "tpu"])
+    monkeypatch.delitem(sys.modules, "sartor.pipeline.durable", raising=False)
+    monkeypatch.setitem(sys.modules, "dbos", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'sartor\[worker\]'"):
+        Worker(shop).run()
 
 
 @pytest.fixture

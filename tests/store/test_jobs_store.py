@@ -54,6 +54,7 @@ def test_asking_with_the_same_word_gives_the_job_that_has_not_ended(store: Store
     store.leases.succeed(held, {"x": 1})
     second = store.jobs.submit(JobRequest("make", once="train:t"))
     assert second.id != first.id
+    assert store.jobs.submit(JobRequest("make", once="train:t", tenant="acme")).id not in (first.id, second.id)
     assert len({store.jobs.submit(JobRequest("make")).id for _ in range(3)}) == 3
 
 
