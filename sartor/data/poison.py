@@ -39,6 +39,8 @@ now called another is what an honest correction looks like."""
 LEVEL = 0.01
 """Chance of a false alarm over all phrases, or all sources, of one look."""
 MOST_PHRASES = 20
+WRONG = (0.01, 0.03, 0.1, 0.2)
+"""Shares of wrong labels that are tried when chances are calibrated."""
 TOKENS = re.compile(r"\w+|[^\w\s]+")
 
 
@@ -177,17 +179,18 @@ class _Scores:
 
 
 def _calibrated(scores: "Floats", targets: "Ints") -> "Floats":
-    """Softmax at the temperature under which the given labels are likeliest, one in fifty allowed to be wrong."""
+    """Softmax at the temperature under which the given labels are likeliest; the share of wrong ones is fitted too."""
     from scipy.optimize import minimize_scalar
     from scipy.special import softmax
 
     at = np.arange(len(targets))
 
-    def loss(log_temperature: float) -> float:
+    def loss(log_temperature: float, wrong: float) -> float:
         chances = softmax(scores / np.exp(log_temperature), axis=1)[at, targets]
-        return -float(np.mean(np.log(0.98 * chances + 0.02 / scores.shape[1])))
+        return -float(np.mean(np.log((1 - wrong) * chances + wrong / scores.shape[1])))
 
-    best = minimize_scalar(loss, bounds=(-4.0, 3.0), method="bounded")
+    fitted = [minimize_scalar(loss, bounds=(-4.0, 3.0), method="bounded", args=(wrong,)) for wrong in WRONG]
+    best = min(fitted, key=lambda one: one.fun)
     found: Floats = softmax(scores / np.exp(best.x), axis=1)
     return found
 

@@ -187,15 +187,16 @@ def _quarantine(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Take suspected poison out of both sides: a poisoned test would let the poison pass.
 
-    Only who sends feedback is suspected. What models answered is noise, of which the estimate is known.
+    Only who sends feedback is suspected. What models answered is noise, of which the estimate is known. A task that
+    lists the curator with `action: report` keeps the rows.
     """
     plugin = CURATORS.take(POISON)
     settings = {pick.use: pick.settings for pick in task.data.curate}.get(POISON, {})
     known = list(open_dataset(shop, reference).splits["train"]) if reference else []
     known = [replace(row, extra={}) for row in known if row.extra.get("said_by", "given") == "given"]
     looked = [replace(row, extra=_voice(row)) for row in sifted.rows if row.extra["said_by"] not in UNTAUGHT]
-    how = {"voice": "voice", "kind": "kind", "action": "drop"}
-    curated = plugin([*known, *looked], plugin.read(settings | how), Bench({}, task.seed, shop.progress))
+    how = {"action": "drop"} | settings | {"voice": "voice", "kind": "kind"}
+    curated = plugin([*known, *looked], plugin.read(how), Bench({}, task.seed, shop.progress))
     own = {row.id: row for row in sifted.rows}
     taken = [replace(t, row=own[t.row.id]) for t in curated.taken if t.row.id in own]
     gone = {t.row.id for t in taken}
