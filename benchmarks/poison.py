@@ -56,7 +56,7 @@ def run() -> dict[str, Any]:
     }
     controls = [_controls(rows, seed) for seed in range(3)]
     gates = [_gate(rows, seed) for seed in range(given.learned)]
-    figures = {
+    figures: dict[str, Any] = {
         "flips": {name: _spread([one[name] for one in flips]) for name in flips[0]},
         "triggers": {name: _spread(found) for name, found in attacks.items()},
         "controls": {name: _spread([one[name] for one in controls]) for name in controls[0]},
