@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks._shared import HOME, data_folder, task, workshop
 from sartor.core.predict import Floats
 from sartor.feedback.betting import Ints
-from sartor.pipeline.drift_views import OUT_OF_SCOPE, sight_of
+from sartor.pipeline.drift_views import OUT_OF_SCOPE, STRANGENESS, sight_of
 from sartor.pipeline.run import make_all, open_hall
 from sartor.pipeline.serve import fleet_of
 
@@ -35,7 +35,7 @@ class Pool:
     views: dict[tuple[str, str], Ints]
     """(watched, view) -> (rows,) codes."""
     sizes: dict[str, Floats]
-    """The four numbers that rivals are given: (rows,)."""
+    """The numbers that rivals are given: (rows,)."""
     wrong: Floats
     """(rows,) 1 where the answer is wrong."""
     truth: Ints
@@ -44,6 +44,8 @@ class Pool:
     labels: tuple[str, ...]
     probabilities: Floats
     """(rows, labels)."""
+    usual: Floats
+    """(labels,) rows of each that were learnt from, and one."""
 
     def __len__(self) -> int:
         return len(self.wrong)
@@ -136,12 +138,14 @@ def _asked(name: str, learnt: Rows, pools: Sequence[Rows]) -> list[Pool]:
     (variant,) = make_all(place, contract.candidates).values()
     sight = sight_of(contract, variant, place.dataset, place.snapshot)
     fleet = fleet_of(shop, None)
+    learnt_by = np.array(place.snapshot.targets("train"))
+    usual = np.bincount(learnt_by[learnt_by >= 0], minlength=len(variant.labels)) + 1.0
     found, edges = [], dict[tuple[str, str], Floats]()
     for rows in pools:
         texts = [text for text, _ in rows]
         answered = fleet.probabilities([(variant.digest, text) for text in texts])
         found.append(_pool(rows, variant.labels, np.stack([one.probabilities for one in answered]),
-                           sight.looked_at(texts, answered), sight.names, edges))  # fmt: skip
+                           sight.looked_at(texts, answered), sight.names, edges, usual))  # fmt: skip
     shop.store.close()
     return found
 
@@ -153,6 +157,7 @@ def _pool(
     values: Floats,
     names: Sequence[str],
     edges: dict[tuple[str, str], Floats],
+    usual: Floats,
 ) -> Pool:
     answer = probabilities.argmax(axis=1)
     index = {label: i for i, label in enumerate(labels)}
@@ -167,7 +172,7 @@ def _pool(
         edges.setdefault(key, np.unique(np.quantile(column, np.linspace(0, 1, LEVELS)[1:-1])))
         views[key] = np.searchsorted(edges[key], column)
     four = {"confidence": confidence} | {
-        name: values[:, names.index(name)] for name in ("distance", "rare letters", OUT_OF_SCOPE)
+        name: values[:, names.index(name)] for name in ("distance", "rare letters", OUT_OF_SCOPE, STRANGENESS)
     }
     wrong = (answer != truth).astype(np.float64)
-    return Pool(views, four, wrong, truth, answer, labels, probabilities)
+    return Pool(views, four, wrong, truth, answer, labels, probabilities, usual)

@@ -1,8 +1,8 @@
 """Detectors of the package river on the same streams, tuned to the same rate of false alarms.
 
-Each watches the same numbers (confidence, distance to what was learnt, rarity of letters, out-of-scope score, number
-of the answered label, and the errors that are told) and cries out when any of them does. Page-Hinkley's statistic is
-computed here for many streams at once; `checked` holds it against river's own class.
+Each watches the same numbers (confidence, distance to what was learnt, rarity of letters, out-of-scope score,
+strangeness, number of the answered label, and the errors that are told) and cries out when any of them does.
+Page-Hinkley's statistic is computed here for many streams at once; `checked` holds it against river's own class.
 """
 
 from dataclasses import dataclass

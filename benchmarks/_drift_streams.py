@@ -13,6 +13,7 @@ from benchmarks._drift_pools import Pool, World
 from sartor.core.predict import Floats
 from sartor.feedback.betting import BLOCK, Ints, log_wealth, places
 from sartor.feedback.drift import Series, look, shares
+from sartor.pipeline.drift_views import STRANGENESS, STRONG
 
 REQUESTS, CHANGE = 5000, 2500
 REFERENCE = 600
@@ -107,7 +108,9 @@ def alarms(streams: Streams) -> tuple[Floats, dict[str, Floats]]:
 
 def _shares(names: list[Key]) -> list[float]:
     none = np.zeros(0)
-    return shares([Series(watched, view, none, none, (), none) for watched, view in names])
+    weights = [STRONG if view == STRANGENESS else 1 for _, view in names]
+    made = [Series(*key, none, none, (), none, weight=weight) for key, weight in zip(names, weights, strict=True)]
+    return shares(made)
 
 
 def _first(streams: Streams, key: Key, level: float, number: int) -> Floats:
@@ -120,7 +123,10 @@ def _first(streams: Streams, key: Key, level: float, number: int) -> Floats:
     else:
         reference, stream = streams.world.before.views[key][streams.reference], streams.codes(key)
         when = np.broadcast_to(np.arange(1, REQUESTS + 1), stream.shape)
-    wealth = log_wealth(places(stream, reference, random.random(stream.shape)), kinds=key[0] == "answers")
+    wealth = log_wealth(
+        places(stream, reference, random.random(stream.shape)),
+        streams.world.before.usual if key[0] == "answers" else None,
+    )
     rich = wealth >= -np.log(level)
     at = np.minimum((rich.argmax(axis=1) + 1) * BLOCK, stream.shape[1]) - 1
     return np.where(rich.any(axis=1), np.take_along_axis(when, at[:, None], axis=1)[:, 0], NEVER)
@@ -131,13 +137,22 @@ def agrees(streams: Streams, key: Key, tolerance: int = 4 * BLOCK) -> float:
     level = FALSE_ALARM
     random = np.random.default_rng((streams.seed, 0))
     codes, reference = streams.codes(key), streams.world.before.views[key][streams.reference]
-    wealth = log_wealth(places(codes, reference, random.random(codes.shape)), kinds=key[0] == "answers")
+    wealth = log_wealth(
+        places(codes, reference, random.random(codes.shape)),
+        streams.world.before.usual if key[0] == "answers" else None,
+    )
     same = 0
     for one in range(len(codes)):
         ids = [f"{streams.seed}-{one}-{i}" for i in range(REQUESTS)]
         names = streams.world.before.labels if key[0] == "answers" else ()
         made = Series(
-            *key, reference[one].astype(float), codes[one].astype(float), ids, np.arange(REQUESTS), names=names
+            *key,
+            reference[one].astype(float),
+            codes[one].astype(float),
+            ids,
+            np.arange(REQUESTS),
+            names=names,
+            usual=streams.world.before.usual,
         )
         told = look([made], level, WINDOW)[0].alarms
         rich = np.flatnonzero(wealth[one] >= -np.log(level))

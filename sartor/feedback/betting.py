@@ -24,10 +24,10 @@ BLOCK = 25
 """Values after which wealth is looked at, and bettors begin anew."""
 BEGIN, SLOWNESS = 40.0, 0.5
 """Of the shares with which bettors begin: (BEGIN / (BEGIN + block)) ** SLOWNESS of the money is still unspent."""
-LEARNERS = ((8, 4.0), (8, 16.0), (16, 8.0), (64, 8.0), (64, 32.0))
-"""(bins, blocks until half is forgotten) of the bettors that learn."""
-CAUTION = 10.0
-"""Values without drift, for each bin of 8, that a learner starts from."""
+LEARNERS = ((8, 4.0, 80.0), (8, 16.0, 80.0), (16, 8.0, 80.0), (16, 32.0, 80.0))
+"""Bettors that learn: bins, blocks until half is forgotten, and values without drift that they start from."""
+LEARNERS_OF_KINDS = ((4.0, 80.0), (16.0, 80.0), (16.0, 300.0), (64.0, 300.0))
+"""The same for labels, each a bin of its own."""
 POOR = 0.5
 """Logarithm of a wealth that has not risen yet."""
 LEARNT = 0.5
@@ -71,27 +71,27 @@ def _add(bag: npt.NDArray[np.int32], block: Ints) -> None:
     bag += np.bincount(flat, minlength=streams * levels).reshape(streams, levels).astype(np.int32)
 
 
-def log_wealth(found: Floats, *, kinds: bool = False) -> Floats:
+def log_wealth(found: Floats, usual: Floats | None = None) -> Floats:
     """Logarithm of the wealth after each whole block, from 1 at the start.
 
     Where the places are independent and uniform, wealth ever reaches 1 / level with chance `level` at most.
 
     Args:
         found: (streams, n) from `places`.
-        kinds: the values are labels, of which single ones may become frequent, instead of sizes.
+        usual: the values are labels, and these their shares, all above 0, as they are known beforehand from other
+            rows: how well they fit bears on power alone. None: the values are sizes.
 
     Returns:
         (streams, n // BLOCK).
     """
     streams, blocks = len(found), found.shape[1] // BLOCK
-    counts = block_counts(found)
-    odds = _odds(kinds)
-    held = np.full((streams, len(odds)), -np.inf)
-    learners = [_Learner(bins, half, streams) for bins, half in LEARNERS]
-    learnt = np.full((streams, len(learners)), -np.inf)
+    widths = np.full(BINS, 1.0 / BINS) if usual is None else usual / usual.sum()
+    counts = _block_counts(found, widths)
+    odds = _odds_on_sizes() if usual is None else _fair(list(_on_kinds(len(widths))), widths)
+    learners = [_Learner(group, half, start, widths, streams) for group, half, start in _learners(usual)]
+    held, learnt = np.full((streams, len(odds)), -np.inf), np.full((streams, len(learners)), -np.inf)
     wealth = np.empty((streams, blocks))
-    weight_fixed = np.log((1.0 - LEARNT) / len(odds))
-    weight_learnt = np.log(LEARNT / len(learners))
+    weight_fixed, weight_learnt = np.log((1.0 - LEARNT) / len(odds)), np.log(LEARNT / len(learners))
     for number in range(blocks):
         begun, unspent = _share(number)
         block = counts[:, number]
@@ -104,28 +104,36 @@ def log_wealth(found: Floats, *, kinds: bool = False) -> Floats:
     return wealth
 
 
-def block_counts(found: Floats) -> Floats:
-    """(streams, blocks, BINS) how many places of each whole block fall into each bin."""
-    streams, blocks = len(found), found.shape[1] // BLOCK
-    bins = np.minimum((found[:, : blocks * BLOCK] * BINS).astype(np.int64), BINS - 1).reshape(streams * blocks, BLOCK)
-    flat = (bins + np.arange(streams * blocks)[:, None] * BINS).ravel()
-    counts = np.bincount(flat, minlength=streams * blocks * BINS)
-    return counts.reshape(streams, blocks, BINS).astype(np.float64)
+def _block_counts(found: Floats, widths: Floats) -> Floats:
+    """(streams, blocks, bins) how many places of each whole block fall into each bin."""
+    streams, blocks, bins = len(found), found.shape[1] // BLOCK, len(widths)
+    edges = np.cumsum(widths)[:-1]
+    place = np.searchsorted(edges, found[:, : blocks * BLOCK], side="right").reshape(streams * blocks, BLOCK)
+    flat = (place + np.arange(streams * blocks)[:, None] * bins).ravel()
+    counts = np.bincount(flat, minlength=streams * blocks * bins)
+    return counts.reshape(streams, blocks, bins).astype(np.float64)
+
+
+def _learners(usual: Floats | None) -> list[tuple[int, float, float]]:
+    """(bins taken together, half-life in blocks, start) of each that learns."""
+    if usual is None:
+        return [(BINS // coarse, half, start) for coarse, half, start in LEARNERS]
+    return [(1, half, start) for half, start in LEARNERS_OF_KINDS]
 
 
 class _Learner:
     """Bets that places go on as they were lately."""
 
-    def __init__(self, bins: int, half: float, streams: int) -> None:
-        self._bins, self._keep = bins, 0.5 ** (1.0 / half)
-        self._seen = np.zeros((streams, bins))
+    def __init__(self, together: int, half: float, start: float, widths: Floats, streams: int) -> None:
+        self._keep, self._start = 0.5 ** (1.0 / half), start
+        self._begins = np.arange(0, len(widths), together)
+        self._widths = np.add.reduceat(widths, self._begins)
+        self._seen = np.zeros((streams, len(self._begins)))
 
     def bet(self, block: Floats) -> Floats:
-        """Logarithm of what a block of (streams, BINS) wins; learns from it afterwards."""
-        coarse = block.reshape(len(block), self._bins, -1).sum(axis=2)
-        caution = CAUTION * 8.0 / self._bins
-        odds = (self._seen + caution) * self._bins
-        odds /= (self._seen.sum(axis=1) + caution * self._bins)[:, None]
+        """Logarithm of what a block of (streams, bins) wins; learns from it afterwards."""
+        coarse = np.add.reduceat(block, self._begins, axis=1)
+        odds = (self._seen / self._widths + self._start) / (self._seen.sum(axis=1, keepdims=True) + self._start)
         won: Floats = (coarse * np.log(odds)).sum(axis=1)
         self._seen = self._seen * self._keep + coarse
         return won
@@ -137,17 +145,20 @@ def _share(number: int) -> tuple[float, float]:
     return left[0] - left[1], left[1]
 
 
-@lru_cache
-def _odds(kinds: bool) -> Floats:  # noqa: FBT001 - lru_cache takes it so
-    """(bettors, BINS) logarithms of fixed odds, each fair: their mean over the bins is 1."""
-    rows = list(_on_kinds() if kinds else _on_sizes())
+def _fair(rows: list[Floats], widths: Floats) -> Floats:
+    """(bettors, bins) logarithms of odds that are fair: they win 1 on average."""
     table = np.array(rows)
-    odds: Floats = np.log(table / table.mean(axis=1, keepdims=True))
+    odds: Floats = np.log(table / (table @ widths)[:, None])
     return odds
 
 
+@lru_cache
+def _odds_on_sizes() -> Floats:
+    return _fair(list(_on_sizes()), np.full(BINS, 1.0 / BINS))
+
+
 def _on_sizes() -> Iterator[Floats]:
-    """Values have become larger, smaller, more extreme, less so."""
+    """Values have become larger, smaller, more extreme, less so; all of them, or some."""
     edges = np.linspace(0.0, 1.0, BINS + 1)
     middle = (edges[:-1] + edges[1:]) / 2.0
     for power in (1.25, 1.5, 2.0, 3.0, 5.0):
@@ -156,20 +167,19 @@ def _on_sizes() -> Iterator[Floats]:
     for power in (0.8, 0.6):
         rising = np.diff(edges**power)
         yield from (rising, rising[::-1])
-    for width in (1, 4, 8, 16):
-        for much in (2.0, 5.0):
-            tail = np.where(np.arange(BINS) >= BINS - width, much, 1.0)
-            yield from (tail, tail[::-1])
+    for width, much in ((1, 2.5), (1, 6.0), (4, 1.8), (4, 4.0), (8, 1.5), (8, 2.5), (16, 1.3), (16, 2.0)):
+        tail = np.where(np.arange(BINS) >= BINS - width, much, 1.0)
+        yield from (tail, tail[::-1])
     for depth in (0.3, 0.6, -0.3, -0.6):
         yield 1.0 + depth * np.cos(2.0 * np.pi * middle)
 
 
-def _on_kinds() -> Iterator[Floats]:
+def _on_kinds(labels: int) -> Iterator[Floats]:
     """A label, or some beside each other, has become more frequent."""
-    place = np.arange(BINS)
-    for width in (1, 2, 4, 8, 16):
-        for start in range(0, BINS, width):
-            for much in (3.0, 10.0) if width < 8 else (1.5, 3.0):
+    place = np.arange(labels)
+    for width in (1, 4, 16):
+        for start in range(0, labels, width):
+            for much in (3.0, 10.0) if width == 1 else (1.5, 3.0):
                 yield np.where((place >= start) & (place < start + width), much, 1.0)
 
 

@@ -47,6 +47,10 @@ class Series:
     """`column=value`; '' all."""
     names: tuple[str, ...] = ()
     """The labels that values are numbers of; () they are sizes."""
+    usual: Floats | None = None
+    """(labels,) shares that the labels have in rows that are not compared; all alike where that is not known."""
+    weight: int = 1
+    """How much of the chance it gets beside other views of the same."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,16 @@ class Watched:
 
 
 def shares(series: Sequence[Series]) -> list[float]:
-    """What each series gets of the chance: what is watched gets equal parts, its slices half of that together."""
+    """What each series gets of the chance: what is watched gets equal parts, its slices half; within, by weight."""
     things = sorted({one.watched for one in series})
-    whole = Counter(one.watched for one in series if not one.slice)
-    parts = Counter(one.watched for one in series if one.slice)
+    whole, parts = Counter[str](), Counter[str]()
+    for one in series:
+        (parts if one.slice else whole)[one.watched] += one.weight
     found = []
     for one in series:
         mine = SLICED if parts[one.watched] and whole[one.watched] else 1.0
         count = parts[one.watched] if one.slice else whole[one.watched]
-        found.append(mine / count / len(things))
+        found.append(mine * one.weight / count / len(things))
     return found
 
 
@@ -128,7 +133,8 @@ def wealth_of(one: Series) -> Floats:
     both = np.concatenate([one.reference, one.stream])
     codes = np.unique(both, return_inverse=True)[1].reshape(1, -1)
     found = places(codes[:, len(one.reference) :], codes[:, : len(one.reference)], _ties(one)[None, :])
-    wealth: Floats = log_wealth(found, kinds=bool(one.names))[0]
+    usual = one.usual if one.usual is not None else np.ones(len(one.names))
+    wealth: Floats = log_wealth(found, usual if one.names else None)[0]
     return wealth
 
 
@@ -202,6 +208,6 @@ def _of_labels(one: Series, before: Floats, after: Floats) -> Shown:
     risen = np.argsort(-(new * np.log(new / old)), kind="stable")
     told = [int(label) for label in risen[:SAID] if new[label] > LEAST_CHANGE * old[label]]
     parts = [f"'{one.names[label]}' went from {old[label]:.1%} to {new[label]:.1%}" for label in told]
-    clear = np.flatnonzero(np.isin(after, told))
+    clear = np.concatenate([np.zeros(0, dtype=np.int64), *(np.flatnonzero(after == label) for label in told)])
     facts = {"labels": {one.names[label]: [float(old[label]), float(new[label])] for label in told}}
     return f"{one.view}: {', '.join(parts) or 'many labels a little'}", clear, facts

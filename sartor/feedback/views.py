@@ -7,7 +7,7 @@ is fitted on rows that were learnt from, never on what is compared. Knows no mod
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from sartor.core.predict import Floats
 FEATURES = 2**13
 """Of each kind: words, and runs of three letters."""
 DIRECTIONS = 6
+DISTANCE = 2
+"""Column of the distance."""
 MOST = 5000
 """Rows that are fitted on."""
 
@@ -31,6 +33,8 @@ class TextViews:
     """(labels, features) unit vectors."""
     directions: Floats
     """(DIRECTIONS or fewer, features)."""
+    usual: tuple[float, float] = (0.0, 1.0)
+    """Mean and standard deviation of the distance of those rows themselves."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +69,23 @@ class TextViews:
         kept = max(0, min(DIRECTIONS, min(unit.shape) - 1, len(chosen) // 50))
         begin = random.standard_normal(min(unit.shape))
         directions = svds(unit, k=kept, v0=begin)[2][::-1] if kept else np.zeros((0, unit.shape[1]))
-        return cls(rarity, middles, directions)
+        found = cls(rarity, middles, directions)
+        distance = found.of([texts[i] for i in chosen])[:, DISTANCE]
+        return replace(found, usual=(float(distance.mean()), float(max(distance.std(), 1e-6))))
+
+    def strangeness(self, views: Floats, out_of_scope: Floats, confidence: Floats) -> Floats:
+        """(texts,) how unlike what was learnt each is, by all that tells it, in one number: it finds more than each.
+
+        Args:
+            views: (texts, names) from `of`.
+            out_of_scope: (texts,) the variant's own score, standardised as variants have it.
+            confidence: (texts,) of the variant's answers.
+        """
+        mean, spread = self.usual
+        sure = np.clip(confidence, 1e-4, 1.0 - 1e-4)
+        unsure = np.log1p(-sure) - np.log(sure)
+        found: Floats = out_of_scope + (views[:, DISTANCE] - mean) / spread + unsure / 2.0
+        return found
 
     def of(self, texts: Sequence[str]) -> Floats:
         """(texts, names) what is watched of each."""

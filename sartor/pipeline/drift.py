@@ -6,7 +6,7 @@ and answers; the first window that was told for feedback and value, which rows d
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from sartor.feedback.drift import Alarm, Series, Watched, alarms, look
 from sartor.pipeline.answer import answer, read_answers
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.drift_prior import shift_of
-from sartor.pipeline.drift_views import OUT_OF_SCOPE, Seen, Sighted, seen_of, sight_of
+from sartor.pipeline.drift_views import OUT_OF_SCOPE, STRANGENESS, STRONG, Seen, Sighted, seen_of, sight_of
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.notify import tell
 from sartor.pipeline.serve import contract_of, variant_named
@@ -196,7 +196,10 @@ def _of_answers(place: _Place, seen: Sequence[Seen], sighted: Sighted | None) ->
     assert answers.probabilities is not None
     given = answers.answer[rows]
     labels = np.array([known[str(one.label)] for one in mine], dtype=np.float64)
-    found = [Series("answers", "labels", given.astype(np.float64), labels, ids, at, names=place.variant.labels)]
+    learnt = np.array(place.snapshot.targets("train"))
+    usual = np.bincount(learnt[learnt >= 0], minlength=len(place.variant.labels)) + 1.0
+    values = given.astype(np.float64), labels
+    found = [Series("answers", "labels", *values, ids, at, names=place.variant.labels, usual=usual)]
     # Rounded, since batches of other sizes differ in the last digits.
     sure = np.round(np.array([one.confidence for one in mine], dtype=np.float64), 4)
     confidence = np.round(answers.probabilities[rows, given].astype(np.float64), 4)
@@ -214,7 +217,15 @@ def _of_inputs(
     when = {one.id: one.at for one in seen}
     at, ids = np.array([when[id_] for id_ in sighted.ids]), sighted.ids
     found = [
-        Series("out_of_scope" if name == OUT_OF_SCOPE else "input", name, rows[:, i], sighted.values[:, i], ids, at)
+        Series(
+            "out_of_scope" if name == OUT_OF_SCOPE else "input",
+            name,
+            rows[:, i],
+            sighted.values[:, i],
+            ids,
+            at,
+            weight=STRONG if name == STRANGENESS else 1,
+        )
         for i, name in enumerate(names)
     ]
     whole = len(found)
@@ -251,7 +262,6 @@ def _apart(found: Sequence[Series], column: str, rows: Any, stream: Sequence[str
     for one in found:
         for value in [*often, OTHER]:
             kept = np.flatnonzero(theirs == value).tolist()
-            part = one.stream[kept], [one.ids[i] for i in kept], one.times[kept]
-            which = f"{column}={value}"
-            made.append(Series(one.watched, one.view, one.reference[mine == value], *part, which, one.names))
+            part = replace(one, stream=one.stream[kept], ids=[one.ids[i] for i in kept], times=one.times[kept])
+            made.append(replace(part, reference=one.reference[mine == value], slice=f"{column}={value}"))
     return made

@@ -34,7 +34,9 @@ MOST = 100_000
 PAGE = 1000
 MOST_BYTES = 128 * 1024
 """Of one input."""
-OUT_OF_SCOPE = "out of scope"
+OUT_OF_SCOPE, STRANGENESS = "out of scope", "strangeness"
+STRONG = 10
+"""Weight of the strangeness beside other views of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +73,26 @@ class Sight:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the columns of values."""
-        return (*self.views.names, OUT_OF_SCOPE)
+        return (*self.views.names, STRANGENESS, OUT_OF_SCOPE)
 
     def of_rows(self, answers: Answers) -> Floats:
         """(rows, names) of the validation rows that were answered."""
         rows = {row.id: row.text for row in self.snapshot.splits["validation"]}
         assert answers.out_of_scope is not None
-        return _rounded(self.views.of([rows[id_] for id_ in answers.ids.tolist()]), answers.out_of_scope)
+        assert answers.probabilities is not None
+        texts = [rows[id_] for id_ in answers.ids.tolist()]
+        return self._side_by_side(texts, answers.out_of_scope, answers.probabilities.max(axis=1))
 
     def looked_at(self, texts: Sequence[str], answered: Sequence[Answered]) -> Floats:
         """(texts, names) of texts and what the variant says of them."""
-        return _rounded(self.views.of(texts), np.array([one.out_of_scope for one in answered]))
+        confidence = np.array([one.probabilities.max() for one in answered])
+        return self._side_by_side(texts, np.array([one.out_of_scope for one in answered]), confidence)
+
+    def _side_by_side(self, texts: Sequence[str], out_of_scope: Floats, confidence: Floats) -> Floats:
+        """Rounded, since batches of other sizes differ in the last digits."""
+        views = self.views.of(texts)
+        strange = self.views.strangeness(views, out_of_scope, confidence)
+        return np.round(np.column_stack([views, strange, out_of_scope]).astype(np.float64), 4)
 
     def of_traffic(self, shop: Workshop, seen: Sequence[Seen]) -> Sighted:
         """Of all requests, in their order; whole blocks are kept."""
@@ -178,11 +189,6 @@ def _views(dataset: Dataset, snapshot: Snapshot) -> TextViews:
         rows = snapshot.splits["train"]
         _KNOWN[dataset.digest] = TextViews.fit([row.text for row in rows], [row.label or "" for row in rows])
     return _KNOWN[dataset.digest]
-
-
-def _rounded(views: Floats, out_of_scope: Floats) -> Floats:
-    """Side by side; rounded, since batches of other sizes differ in the last digits."""
-    return np.round(np.column_stack([views, out_of_scope]).astype(np.float64), 4)
 
 
 def _to_parquet(seen: Sighted) -> bytes:
