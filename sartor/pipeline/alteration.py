@@ -68,7 +68,9 @@ def altered(task: Task, change: Alteration) -> Task:
     if change.without and change.without.kind == "base":
         bases.setdefault(change.without.value, "")
     body["candidates"], titles = _candidates(task.candidates, bases)
-    body["gate"]["floor"] = titles.get(task.gate.floor) or task.gate.floor
+    body["gate"].pop("floor")  # one that is gone, or was never made, is not asked for by name
+    if task.gate.floor in titles:
+        body["gate"]["floor"] = titles[task.gate.floor]
     body["data"]["sources"] = _sources(task, change.without)
     for key, value in change.settings.items():
         _set(body, key, value)

@@ -4,12 +4,13 @@ Rows come from the data set in the vault, so that a worker needs no source files
 before, so a killed rebuild goes on, and nothing is made twice.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from sartor.core.errors import AskError, RefusedError, SartorError
-from sartor.core.jobs import Context
+from sartor.core.errors import AskError, RefusedError
+from sartor.core.jobs import Context, Later, Stopped
 from sartor.core.records import Dataset, Decision, Report, TaskRecord, Variant
 from sartor.core.task import Task
 from sartor.data.check import check_task
@@ -167,7 +168,7 @@ def _state(decision: Decision, held: Comparison) -> State:
 
 
 def rebuild_job(shop: Workshop, context: Context) -> dict[str, Any]:
-    """A rebuild as a durable job. One that fails for a reason of its own is told as such, so that others go on."""
+    """A rebuild as a durable job."""
     args = context.job.args
 
     def work() -> Mapping[str, Any]:
@@ -175,15 +176,13 @@ def rebuild_job(shop: Workshop, context: Context) -> dict[str, Any]:
         given = {name: str(args.get(name, "")) for name in ("start", "contract", "data")}
         return rebuild(shop, context.job.task, change, **given).body()
 
-    done = context.step("rebuild", work)
-    context.say(f"{context.job.task}: {done['state']}", version=done["version"])
-    if args.get("recall"):
-        from sartor.pipeline.recall_proof import finish
+    try:
+        done = context.step("rebuild", work)
+        context.say(f"{context.job.task}: {done['state']}", version=done["version"])
+    finally:
+        # Whoever is last has the proof signed, also where it came to nothing itself.
+        if args.get("recall") and not isinstance(sys.exception(), Stopped | Later):
+            from sartor.pipeline.recall_proof import finish
 
-        context.step("finish", lambda: finish(shop, str(args["recall"]), context.job))
+            context.step("finish", lambda: finish(shop, str(args["recall"]), context.job))
     return done
-
-
-def failed(task: str, error: SartorError | str) -> Rebuilt:
-    """A rebuild that came to nothing."""
-    return Rebuilt(task, "failed", error if isinstance(error, str) else error.message)

@@ -1,13 +1,15 @@
 """One change over many tasks: planned, done as jobs a few at a time, shown on a board, summed up; nothing twice."""
 
+import json
 from pathlib import Path
 
 import pytest
-from recall_house import filled
+from recall_house import filled, task
 
 from sartor.core.errors import AskError, ConflictError, NotFoundError
 from sartor.core.jobs import JobRequest, Later
 from sartor.core.records import Decision, Report, Run, Variant
+from sartor.pipeline.alteration import Alteration, altered
 from sartor.pipeline.campaign import (
     board,
     campaign_job,
@@ -127,3 +129,21 @@ def test_a_campaign_is_read_from_a_file_and_from_options(tmp_path: Path) -> None
     assert made.settings == {"gate.margin": 0.1}
     with pytest.raises(AskError, match="key=value"):
         campaign_of("", ("*",), {}, ["gate.margin"])
+
+
+def test_a_floor_that_is_not_made_is_not_asked_for_by_name() -> None:
+    body = task("t", ["a"], candidates=[{"recipe": "head", "base": "one"}, {"recipe": "linear", "name": "cheap"}])
+    plain = altered(body, Alteration(bases={"one": "two"}))
+    assert [c.title for c in plain.candidates] == ["head:two", "cheap"]
+    assert "floor" not in plain.gate.model_fields_set
+    named = body.model_copy(update={"gate": body.gate.model_copy(update={"floor": "head:one"})})
+    assert altered(named, Alteration(bases={"one": "two"})).gate.floor == "head:two"
+    gone = altered(named, Alteration(bases={"one": ""}))
+    assert [c.title for c in gone.candidates] == ["cheap"]
+    assert gone.gate.floor == "linear"
+    blend = {"recipe": "blend", "of": ["cheap", "head:one"], "name": "both"}
+    mixed = task("t", ["a"], candidates=[*(json.loads(c.model_dump_json()) for c in body.candidates), blend])
+    assert altered(mixed, Alteration(bases={"one": "two"})).candidates[-1].of == ("cheap", "head:two")
+    assert [c.title for c in altered(mixed, Alteration(bases={"one": ""})).candidates] == ["cheap"]
+    alone = task("t", ["a"], candidates=[{"recipe": "head", "base": "one"}])
+    assert [c.title for c in altered(alone, Alteration(bases={"one": ""})).candidates] == ["linear"]
