@@ -20,7 +20,7 @@ OOS = "oos"
 GIVEN = {"train": 8, "validation": 3, "test": 5}
 """Utterances of an intent that are there from the start, by split."""
 GIVEN_OOS = {"train": 20, "validation": 15, "test": 25}
-PHASE = 400
+PHASE = 300
 """Requests of a domain's time."""
 NEW_SHARE, OOS_SHARE = 0.65, 0.10
 """Of its requests: from the domain that has arrived, out of scope; the others are from domains before it."""
