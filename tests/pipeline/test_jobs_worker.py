@@ -19,6 +19,8 @@ from sartor.pipeline.workshop import Workshop
 
 pytest.importorskip("dbos", reason="a worker needs the extra 'worker'")
 PATIENCE = 40.0
+on_sqlite = pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+"""What the database has no part in; the store's own tests run on both."""
 
 
 @dataclass
@@ -133,6 +135,7 @@ def test_two_workers_share_the_jobs_and_do_each_once(yard: Yard) -> None:
     assert all(job.attempts == 1 for job in found)
 
 
+@on_sqlite
 def test_cancel_pause_and_resume_reach_a_running_job(yard: Yard) -> None:
     yard.worker("w", slots=2)
     paused, cancelled = yard.ask("steps", steps=3, wait_in=1), yard.ask("long")
@@ -154,6 +157,7 @@ def test_cancel_pause_and_resume_reach_a_running_job(yard: Yard) -> None:
     assert yard.ended(again).state == "succeeded"
 
 
+@on_sqlite
 def test_failures_are_told_tried_again_or_not_and_finished_steps_stay(yard: Yard) -> None:
     yard.worker("w")
     wrong = yard.ended(yard.ask("wrong"))
@@ -170,6 +174,7 @@ def test_failures_are_told_tried_again_or_not_and_finished_steps_stay(yard: Yard
     assert (changed.state, changed.result) == ("succeeded", {"steps": "new"})
 
 
+@on_sqlite
 def test_a_job_that_waits_for_its_parts_leaves_its_place_to_them(yard: Yard) -> None:
     job = yard.ask("parent")
     yard.worker("only")
@@ -178,6 +183,7 @@ def test_a_job_that_waits_for_its_parts_leaves_its_place_to_them(yard: Yard) -> 
     assert len(yard.shop.store.jobs.find(part_of=job.id)) == 3
 
 
+@on_sqlite
 def test_a_worker_that_is_told_to_stop_gives_its_job_back(yard: Yard) -> None:
     job, waiting = yard.ask("steps", steps=3, wait_in=1), yard.ask("long")
     first = yard.worker("first", slots=2)
@@ -196,6 +202,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(yard: Yard) -> None:
     assert [yard.times(f"x-{n}") for n in range(3)] == [1, 1, 1]
 
 
+@on_sqlite
 def test_a_second_worker_of_the_same_name_ends_the_first(yard: Yard) -> None:
     job = yard.ask("steps", steps=3, wait_in=1)
     first = yard.worker("same")
