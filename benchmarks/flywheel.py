@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -199,7 +200,7 @@ def _streamed(shop: Workshop, gateway: str, name: str, what: Stream, cycles: int
         seen.moments.append(_now())
         seen.learned.append(learn(shop, None, name))
         seen.live.append(_live(shop, name))
-        print(f"  {name}, cycle {cycle + 1}: {seen.learned[-1].says[:150]}", flush=True)
+        print(f"  {name}, cycle {cycle + 1}: {seen.learned[-1].says[:150]}", file=sys.stderr, flush=True)
         time.sleep(3)
     return seen
 
