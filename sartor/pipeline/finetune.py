@@ -135,7 +135,8 @@ class _Tuning:
         self._context.step("name", lambda: self._point(name, chosen, verdict))
         report = run_told(Outcome(place, variants, found, verdict, version)).report
         figures = {"validation": found.validation[verdict.title], "test": found.test[verdict.title]}
-        results = self._context.step("results", lambda: {"file": self._results(figures).id})["file"]
+        epochs = _epochs_of(chosen)
+        results = self._context.step("results", lambda: {"files": self._results(figures, epochs)})["files"]
         self._say_verdict(verdict, name, version, figures, report)
         texts = place.snapshot.texts("train")
         return {
@@ -145,10 +146,10 @@ class _Tuning:
             "version": version,
             "decision": verdict.decision.digest,
             "verdict": verdict.decision.verdict,
-            "trained_tokens": sum(map(estimate_tokens, texts)) * _epochs(chosen),
-            "result_files": [results],
+            "trained_tokens": sum(map(estimate_tokens, texts)) * max(len(epochs), 1),
+            "result_files": results,
             "accuracy": figures["validation"].metrics["accuracy"].value,
-            "steps": max(int(chosen.facts.get("steps") or 1), 1),
+            "steps": max(len(epochs), 1),
         }
 
     # The files
@@ -276,20 +277,28 @@ class _Tuning:
             raise ConflictError(f"'{name}' stands at another variant already.", code="name_taken")
         return {"name": name}
 
-    def _results(self, figures: Mapping[str, Report]) -> Upload:
-        """The figures as a file of the job's owner; the same job always gives the same file."""
-        out = io.StringIO()
-        lines = csv.writer(out, lineterminator="\n")
-        lines.writerow(["split", "metric", "value", "low", "high", "rows"])
+    def _results(self, figures: Mapping[str, Report], epochs: Sequence[Mapping[str, float]]) -> list[str]:
+        """The figures as files of the job's owner; the same job always gives the same files."""
+        whole = [["split", "metric", "value", "low", "high", "rows"]]
         for split, report in figures.items():
             for metric, found in sorted(report.metrics.items()):
-                lines.writerow([split, metric, found.value, found.low, found.high, found.n])
+                whole.append([split, metric, *map(_cell, (found.value, found.low, found.high, found.n))])
+        ids = [self._kept_table("metrics.csv", whole)]
+        if epochs:
+            # OpenAI's columns, as far as they are known: once for each epoch, nothing on the training rows.
+            steps = [["step", "valid_loss", "valid_mean_token_accuracy"]]
+            steps += [[str(at), *map(_cell, (e["loss"], e["accuracy"]))] for at, e in enumerate(epochs, start=1)]
+            ids.append(self._kept_table("step_metrics.csv", steps))
+        return ids
+
+    def _kept_table(self, name: str, rows: Sequence[Sequence[str]]) -> str:
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(rows)
         data = out.getvalue().encode()
         content = self._shop.store.vault.put_bytes(data)
-        ident = f"file-{digest([self._job.id, 'results'])[:24]}"
-        return self._shop.store.uploads.add(
-            Upload(ident, self._job.tenant, RESULTS, "step_metrics.csv", len(data), content, time.time())
-        )
+        ident = f"file-{digest([self._job.id, name])[:24]}"
+        self._shop.store.uploads.add(Upload(ident, self._job.tenant, RESULTS, name, len(data), content, time.time()))
+        return ident
 
     def _say_verdict(
         self, verdict: Verdict, name: str, version: str, figures: Mapping[str, Report], report: Path
@@ -323,7 +332,11 @@ def _levelled(row: Row, hierarchy: Hierarchy) -> Row:
     return replace(row, extra={**above, **row.extra}) if above else row
 
 
-def _epochs(variant: Variant) -> int:
-    """How often each row was read; once where a recipe has no epochs."""
-    found = variant.params.get("epochs") or variant.facts.get("epochs") or 1
-    return int(found)
+def _epochs_of(variant: Variant) -> list[Mapping[str, float]]:
+    """Validation loss and accuracy after each epoch; empty where a recipe has none."""
+    found = variant.facts.get("validation")
+    return [dict(epoch) for epoch in found] if isinstance(found, list) else []
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
