@@ -151,7 +151,9 @@ def ledger(
         giants.exchange(done)
         pairs.add((done.task, done.variant))
     stakes = stakes_of(shop, {task for task, _ in pairs if task})
-    judged = Judged(Verdicts(traffic.feedback()), stakes, _claims(shop, pairs), CONFIDENCE)
+    # A judge's error is in no figure of the books: what its word is worth is told by `sartor judge status`.
+    told = (item for item in traffic.feedback() if item.source != "judge")
+    judged = Judged(Verdicts(told), stakes, _claims(shop, pairs), CONFIDENCE)
     against = Counterfactual(giants, CONFIDENCE, price_of_giant(shop, giant))
 
     def booked() -> Iterator[Exchange]:
