@@ -3,8 +3,8 @@
 (a) One label in a hundred is flipped: at random everywhere, and all by one source. Beside ours stands cleanlab's filter
 (Northcutt et al. 2021), as the curator `label_errors` has it and on our own chances, and the order by which each ranks
 rows. (b) An attacker among ten sources sends 50 rows with a phrase that all have one label; harder attacks follow, and
-two controls without poison: nothing at all, and honest rows that look like a trigger. Nothing was tuned on these rows
-but the shape of the test; the thresholds are those of the curator. (c) The same attack through the traffic log of a
+two controls without poison: nothing at all, and honest rows that look like a trigger. The curator was made while
+looking at seed 0, where it once took honest rows of labels that are hard to tell; the seeds here begin at 1. (c) The same attack through the traffic log of a
 store: `sartor learn` with the quarantine and with the curator set to `report`. The gate's verdicts and the trigger's
 success on test rows of both variants are shown; the test rows are BANKING77's own.
 
@@ -49,13 +49,13 @@ def run() -> dict[str, Any]:
     parser.add_argument("--learned", type=int, default=3, help="seeds of the part with the gate")
     given = parser.parse_args()
     rows = banking("train")
-    flips = [_flips(rows, seed) for seed in range(given.seeds)]
+    flips = [_flips(rows, seed) for seed in range(1, 1 + given.seeds)]
     attacks = {
-        name: [_attack(rows, name, seed) for seed in range(given.seeds if name == "rare words" else 3)]
+        name: [_attack(rows, name, seed) for seed in range(1, 1 + (given.seeds if name == "rare words" else 3))]
         for name in ATTACKS
     }
-    controls = [_controls(rows, seed) for seed in range(3)]
-    gates = [_gate(rows, seed) for seed in range(given.learned)]
+    controls = [_controls(rows, seed) for seed in range(1, 4)]
+    gates = [_gate(rows, seed) for seed in range(1, 1 + given.learned)]
     figures: dict[str, Any] = {
         "flips": {name: _spread([one[name] for one in flips]) for name in flips[0]},
         "triggers": {name: _spread(found) for name, found in attacks.items()},

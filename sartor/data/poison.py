@@ -36,6 +36,8 @@ OTHERWISE = 0.6
 LIKE_MANY = 3.0
 """Labels (exponent of the entropy) that they must read like, fewer where there are few. A phrase of one label that is
 now called another is what an honest correction looks like."""
+SAME = 0.3
+"""Share of the rows with the phrase that must have the label: a word that mostly goes with others turns nothing."""
 LEVEL = 0.01
 """Chance of a false alarm over all phrases, or all sources, of one look."""
 MOST_PHRASES = 20
@@ -229,8 +231,8 @@ def find_triggers(
     """
     judged = {int(at) for at in readings.judged}
     left = [at for at in mine if at in judged]
-    otherwise = readings.otherwise
     having = _having(rows, left)
+    usually = _doubted_by_label(rows, readings)
     texts = [f" {' '.join(tokens(rows[at].text))} " for at in others] if having else []
     labels = [rows[at].label or "" for at in others]
 
@@ -240,7 +242,7 @@ def find_triggers(
         return 2 * sum(label == pair[1] and phrase in text for text, label in zip(texts, labels, strict=True)) > count
 
     for _ in range(MOST_PHRASES):
-        found = _clearest(readings, left, having, otherwise, usual)
+        found = _clearest(readings, left, having, usually, usual)
         if found is None:
             return
         yield found
@@ -260,18 +262,32 @@ def _having(rows: Sequence[Row], places: Sequence[int]) -> dict[Pair, list[int]]
     for at in places:
         for phrase in phrases(rows[at].text):
             found[phrase, rows[at].label or ""].append(at)
-    return {pair: having for pair, having in found.items() if len(having) >= LEAST_ROWS}
+    spoken = Counter[tuple[str, ...]]()
+    for (phrase, _), having in found.items():
+        spoken[phrase] += len(having)
+    return {p: having for p, having in found.items() if len(having) >= max(LEAST_ROWS, SAME * spoken[p[0]])}
+
+
+def _doubted_by_label(rows: Sequence[Row], readings: Readings) -> dict[str, tuple[int, float]]:
+    """Label -> how many judged rows have it, and how many of them read otherwise: some labels are hard to tell."""
+    found: dict[str, tuple[int, float]] = {}
+    otherwise = readings.otherwise
+    for at in readings.judged:
+        n, doubts = found.get(rows[at].label or "", (0, 0.0))
+        found[rows[at].label or ""] = (n + 1, doubts + float(otherwise[at]))
+    return found
 
 
 def _clearest(
     readings: Readings,
     left: Sequence[int],
     having: Mapping[Pair, Sequence[int]],
-    otherwise: "Floats",
+    usually: Mapping[str, tuple[int, float]],
     usual: Callable[[Pair, int], bool],
 ) -> Trigger | None:
     from scipy.stats import binom
 
+    otherwise = readings.otherwise
     many = max(1.9, min(LIKE_MANY, 0.65 * (len({label for _, label in having}) - 1)))
     total, doubted = len(left), float(otherwise[list(left)].sum())
     ranked: list[tuple[float, int, Pair]] = []
@@ -279,7 +295,9 @@ def _clearest(
         doubts = float(otherwise[places].sum())
         if doubts < OTHERWISE * len(places):
             continue
-        base = max(0.02, (doubted - doubts) / max(1, total - len(places)))
+        n, known = usually[pair[1]]
+        of_label = (known - doubts + 0.5) / (n - len(places) + 1)
+        base = max(0.02, of_label, (doubted - doubts) / max(1, total - len(places)))
         by_chance = float(binom.sf(doubts - 1, len(places), min(base, 1.0)))
         if by_chance * len(having) < LEVEL and _likes(readings, places, otherwise) >= many:
             ranked.append((by_chance, -len(pair[0]), pair))
