@@ -4,9 +4,9 @@
 (Northcutt et al. 2021), as the curator `label_errors` has it and on our own chances, and the order by which each ranks
 rows. (b) An attacker among ten sources sends 50 rows with a phrase that all have one label; harder attacks follow, and
 two controls without poison: nothing at all, and honest rows that look like a trigger. The curator was made while
-looking at seed 0, where it once took honest rows of labels that are hard to tell; the seeds here begin at 1. (c) The same attack through the traffic log of a
-store: `sartor learn` with the quarantine and with the curator set to `report`. The gate's verdicts and the trigger's
-success on test rows of both variants are shown; the test rows are BANKING77's own.
+looking at seed 0, where it once took honest rows of labels that are hard to tell; the seeds here begin at 1. (c) The
+same attack through the traffic log of a store: `sartor learn` with the quarantine and with the curator set to `report`.
+The gate's verdicts and the trigger's success on test rows of both variants are shown; the test rows are BANKING77's own.
 
     python -m benchmarks poison [--seeds 5] [--learned 3]
 """
@@ -161,7 +161,7 @@ def _contract(world: Poisoned) -> Task:
         "data": {"sources": sources, "split": {"test": 0, "validation": 0.15}, "on_leak": "drop_train"},
         "value": {"wrong": 5, "escalate": {"to": "person", "price": 2, "error_rate": 0.05}},
         "candidates": [{"recipe": "linear", "size": "small"}],
-        "gate": {"guards": {"accuracy": 0.01}},
+        "gate": {"guards": {}},
         "learn": {"harvest": {"source_share": 1.0}},
         "wheel": {"ship": "auto"},
     })  # fmt: skip
