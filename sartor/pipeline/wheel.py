@@ -105,7 +105,7 @@ def _contract(shop: Workshop, name: str) -> Task:
 def _look(shop: Workshop, task: Task, now: float) -> Standing:
     wheel, runs = task.wheel, shop.store.jobs.find(kind=LEARN, task=task.name, limit=100)
     since = max([_released(shop, task.name), *(run.created for run in runs)])
-    labels = shop.store.traffic.index.labelled_since(task.name, since)
+    labels = shop.store.traffic.index.labelled_since(None, task.name, since)
     drift = _drift(shop, task.name, since)
     due = next_due(wheel.schedule, since) if wheel.schedule else None
     reasons = [

@@ -218,6 +218,7 @@ def test_no_tenant_sees_anything_of_another(opener: Opener) -> None:
         "place": lambda t: index.place(t, mine.id),
         "young": lambda t: [e for e in index.young(t) if e.id == mine.id],
         "all_feedback": lambda t: [f for f in index.all_feedback(t) if f.tenant == "acme"],
+        "labelled_since": lambda t: index.labelled_since(t, "triage", 0.0) - (t in ("other", None)),  # theirs is one
         "erased_at": lambda t: index.erased_at(t, "user"),
     }
     store.traffic.erase("acme", "nobody")

@@ -272,28 +272,46 @@ class Queries:
         with self.database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(feedback)).scalar_one())
 
-    def labelled_since(self, task: str, since: float) -> int:
-        """How many exchanges of a task people have spoken about since then."""
-        spoken = (
-            feedback.c.at > since,
-            feedback.c.source == "human",
-            feedback.c.metric.in_(("correct", "demonstration")),
-        )
-        direct = select(feedback.c.exchange.label("id")).where(*spoken, feedback.c.exchange != "")
-        joined = (link.c.tenant == feedback.c.tenant) & (link.c.business == feedback.c.business)
-        late = select(link.c.exchange.label("id")).join(feedback, joined).where(*spoken, feedback.c.business != "")
-        named = direct.union(late).subquery()
-        counted = (
-            select(func.count()).select_from(exchange).where(exchange.c.task == task, exchange.c.id.in_(select(named)))
-        )
+    def labelled_since(self, tenant: str | None, task: str, since: float) -> int:
+        """How many exchanges and rows of a task people have spoken about since then, what was taken back aside."""
+        recent = select(*_FEEDBACK).where(feedback.c.at > since)
         with self.database.read() as connection:
-            return int(connection.execute(counted).scalar_one())
+            told = _in_force([_feedback(row) for row in connection.execute(recent)])
+            spoken = [
+                one
+                for one in told
+                if one.source == "human" and one.metric in ("correct", "demonstration") and tenant in (None, one.tenant)
+            ]
+            rows = {one.exchange for one in spoken if one.tags.get("task") == task and one.exchange.startswith("row:")}
+            named = {(one.tenant, one.exchange) for one in spoken} | _linked(connection, spoken)
+            known = _of_task(connection, task, {ident for _, ident in named})
+        return len(rows) + len(named & known)
 
     def expired(self, now: float) -> list[str]:
         """Files of the log that hold content past its days."""
         statement = select(exchange.c.file).where(exchange.c.expires > 0, exchange.c.expires <= now).distinct()
         with self.database.read() as connection:
             return list(connection.execute(statement).scalars())
+
+
+def _linked(connection: Connection, spoken: Sequence[Feedback]) -> set[tuple[str, str]]:
+    """(tenant, exchange) of those that are known by a business key."""
+    keys = sorted({(one.tenant, one.business) for one in spoken if one.business})
+    found = set[tuple[str, str]]()
+    for at in range(0, len(keys), 500):
+        wanted = tuple_(link.c.tenant, link.c.business).in_(keys[at : at + 500])
+        found |= {(row.tenant, row.exchange) for row in connection.execute(select(link).where(wanted))}
+    return found
+
+
+def _of_task(connection: Connection, task: str, idents: set[str]) -> set[tuple[str, str]]:
+    """(tenant, exchange) of those that the task answered."""
+    ordered, found = sorted(idents), set[tuple[str, str]]()
+    for at in range(0, len(ordered), 500):
+        wanted = exchange.c.id.in_(ordered[at : at + 500])
+        rows = connection.execute(select(exchange.c.tenant, exchange.c.id).where(exchange.c.task == task, wanted))
+        found |= {(row.tenant, row.id) for row in rows}
+    return found
 
 
 def _of(tenant: str | None) -> list[ColumnElement[bool]]:
