@@ -6,7 +6,7 @@ rows. (b) An attacker among ten sources sends 50 rows with a phrase that all hav
 two controls without poison: nothing at all, and honest rows that look like a trigger. The curator was made while
 looking at seed 0, where it once took honest rows of labels that are hard to tell; the seeds here begin at 1. (c) The
 same attack through the traffic log of a store: `sartor learn` with the quarantine and with the curator set to `report`.
-The gate's verdicts and the trigger's success on test rows of both variants are shown; the test rows are BANKING77's own.
+The gate's verdicts and the trigger's success on test rows of both variants are shown; the test is BANKING77's own.
 
     python -m benchmarks poison [--seeds 5] [--learned 3]
 """
