@@ -206,7 +206,8 @@ class RoutingTable:
 
     def labels_of(self, task: str) -> tuple[str, ...]:
         """The labels that a task has now; empty where nothing of it answers."""
-        return next((b.served.labels for b in self._view.built.values() if b.served.route.task == task), ())
+        standing = [built.served for built in self._view.built.values()] + list(self._late.values())
+        return next((served.labels for served in standing if served.route.task == task), ())
 
     def predictors(self) -> Iterator[tuple[str, Predictor]]:
         """Every policy, upstream and variant that stands behind a name, with the name; each once for each name."""
