@@ -14,6 +14,7 @@ from sartor.core.records import Report, Run
 from sartor.core.route import Upstream
 from sartor.core.task import Task
 from sartor.core.traffic import Content, Exchange, Feedback, HopRow
+from sartor.interfaces.cli.main import app
 from sartor.pipeline.judge_cases import known_of
 from sartor.pipeline.judges import counting, judge, measure_judge, status
 from sartor.pipeline.run import run
@@ -172,3 +173,24 @@ def test_bad_asks(home, shop):
     with pytest.raises(AskError, match="sartor label desk"):
         measure_judge(home, "desk", "giant")
     assert next(one["why"] for one in status(home, "desk")) == ["not measured: sartor judge measure desk giant"]
+
+
+def test_the_same_on_the_command_line_for_people_and_machines(home, tmp_path, monkeypatch, capsys):
+    traffic(home, 120, people=range(60), drawn=True)
+    home.store.traffic.index.catch_up()
+    monkeypatch.setenv("SARTOR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SARTOR_KEY", str(home.key))
+
+    def said(*arguments):
+        app(args=list(arguments), prog_name="sartor", standalone_mode=False)
+        return capsys.readouterr().out
+
+    assert "Its word counts" in said("judge", "measure", "desk", "giant")
+    ran = json.loads(said("--json", "judge", "run", "desk", "giant", "--limit", "50"))
+    assert (ran["asked"], ran["stopped"]) == (50, "limit")
+    (giant, cards) = json.loads(said("--json", "judge", "status", "desk"))
+    assert (giant["counts"], giant["judged"], cards["counts"]) == (True, 50, False)
+    assert "prediction_powered" in said("judge", "status", "desk")
+    board = json.loads(said("--json", "drift", "desk"))
+    assert board["requests"] == 0
+    assert "No alarm" in said("drift", "desk")
