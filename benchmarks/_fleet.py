@@ -96,6 +96,10 @@ def fleet() -> tuple[Path, list[Member]]:
     """The kept fleet's folder, made where it is not there or of an older form, and its members."""
     told = WORK / "fleet.json"
     if told.exists() and (body := json.loads(told.read_text()))["form"] == FORM:
+        shop = workshop(WORK / "home")
+        for base in (BASE, "minilm"):  # what bears on fetching them may have changed since
+            base_named(shop, base)
+        shop.store.close()
         return WORK, [Member(m["name"], tuple(m["suppliers"]), m["kind"]) for m in body["members"]]
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)

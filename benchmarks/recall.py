@@ -29,6 +29,7 @@ from benchmarks._steady import Steady, steady
 from sartor.pipeline.recall import recall
 from sartor.pipeline.recall_kept import show as show_recall
 from sartor.pipeline.recall_plan import plan
+from sartor.pipeline.recall_proof import prove
 from sartor.pipeline.workshop import Workshop
 
 WORK = ROOT / ".sartor" / "bench-recall"
@@ -36,6 +37,7 @@ WARM, AFTER = 10.0, 8.0
 """Seconds of load before the recall, and before the worker starts."""
 PATIENCE = 420.0
 """Most seconds for the rebuilds."""
+ENDED = ("better", "same", "worse", "needs data")
 TEXTS = ("Cholera due to Vibrio cholerae 01, biovar cholerae", "Unspecified fracture of shaft of left tibia")
 
 
@@ -128,7 +130,7 @@ def _recalled(
         "exact against the oracle": figures["missed"] == figures["too_many"] == 0 and len(oracle) > 0,
         "routes moved in under 1 s": figures["last_recalled_answer_after_move_began"] < 1.0,
         "no failed request": not load.failed and len(load.said) > 0,
-        "all rebuilt and gated": sum(states.values()) == sum(ways.values()) and not states["failed"] + states["dead"],
+        "all rebuilt and gated": sum(states[name] for name in ENDED) == sum(ways.values()) > 0,
         "nothing live descends, by proof and by oracle": bool(
             told["proof"] and told["proof"]["verdict"] == "ship" and not figures["live_names_that_descend_by_oracle"]
         ),
@@ -158,6 +160,7 @@ def _rebuilt(shop: Workshop, ident: str) -> dict[str, Any]:
         if told["proof"] and all(job["job_state"] in ("succeeded", "failed", "dead") for job in told["jobs"]):
             return told
         time.sleep(1.0)
+    prove(shop, ident)  # out of patience: what answers now is looked at all the same
     return show_recall(shop, ident)
 
 
