@@ -10,10 +10,12 @@ from sartor.core.records import Artifact
 from sartor.core.task import FeedbackMetric, Task
 from sartor.core.wheel import JudgePick, Relabel
 from sartor.data.snapshot import read_json, read_quarantine, read_rows
+from sartor.interfaces.cli.main import app
+from sartor.interfaces.cli.output import mode
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.harvest import harvest, harvest_task, live_data, report_of
 from sartor.pipeline.learning_data import learning_dataset
-from sartor.pipeline.standing import fates_of
+from sartor.pipeline.standing import fates_of, standing_test
 
 
 def rows_of(shop, made):
@@ -285,3 +287,21 @@ def test_a_task_with_outcomes_of_its_own_metrics(home, desk):
     assert found["left_out"] == {"too unsure": 5}
     assert isinstance(json.dumps(found), str)
     assert isinstance(harvest(home, task), Artifact)
+
+
+def test_the_command_shows_what_would_be_learned(home, desk, capsys, monkeypatch):
+    for name in ("json", "home", "quiet", "traceback"):
+        monkeypatch.setattr(mode, name, getattr(mode, name))  # as it was, once this is over
+    traffic = Desk(home)
+    for n in range(8):
+        name = traffic.ask(n, asked(n, "card"), "card")
+        traffic.say(name, "demonstration", "card" if n else "visa", source_id="ann")
+    traffic.done()
+    standing_test(home, desk, live_data(home, desk))
+    main_home = ["--home", str(home.store.root)]
+    app(args=[*main_home, "data", "harvest", "desk"], prog_name="sartor", standalone_mode=False)
+    said = capsys.readouterr().out
+    for part in ("7 rows of 8 exchanges", "human:ann", "unknown label", "'visa'", "wait for a person", "only one"):
+        assert part in said, (part, said)
+    app(args=["--json", *main_home, "data", "tests", "desk"], prog_name="sartor", standalone_mode=False)
+    assert [version["version"] for version in json.loads(capsys.readouterr().out)] == [1]

@@ -121,7 +121,7 @@ def _harvested(found: dict[str, Any]) -> None:
         table("Exchanges that gave no row", ["why", "how many#"], left)
     only = found["caps"].get("source_share", {}).get("only_source")
     if only:
-        say(f"All feedback came from '{only}', so no share bounds it.")
+        say(f"All feedback came from only one source, '{only}', so no share bounds it.")
     for value, count in found["unknown_labels"]:
         say(f"[yellow]no label of the task[/]  {value!r} ({count:,})")
     if found["to_label"]:
