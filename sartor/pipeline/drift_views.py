@@ -88,6 +88,13 @@ class Sight:
         confidence = np.array([one.probabilities.max() for one in answered])
         return self._side_by_side(texts, np.array([one.out_of_scope for one in answered]), confidence)
 
+    def _known_only(self, column: str, requests: Sequence[Request]) -> tuple[str, ...]:
+        """A column's values, of those that validation rows have; others are not kept, since they may be a person's."""
+        rows = self.snapshot.splits["validation"]
+        known = {row.inputs.get(column, row.extra.get(column, "")) for row in rows}
+        given = [request.inputs.get(column, "") for request in requests]
+        return tuple(value if value in known else "" for value in given)
+
     def _side_by_side(self, texts: Sequence[str], out_of_scope: Floats, confidence: Floats) -> Floats:
         """Rounded, since batches of other sizes differ in the last digits."""
         views = self.views.of(texts)
@@ -138,7 +145,7 @@ class Sight:
             return Sighted((), np.zeros((0, len(self.names))), dict.fromkeys(self.task.drift.slices, ()))
         answered = fleet_of(shop, None).probabilities([(self.variant.digest, text) for text in texts])
         values = self.looked_at(texts, answered)
-        columns = {c: tuple(request.inputs.get(c, "") for _, request in found) for c in self.task.drift.slices}
+        columns = {c: self._known_only(c, [request for _, request in found]) for c in self.task.drift.slices}
         return Sighted(tuple(id_ for id_, _ in found), values, columns)
 
 
