@@ -102,7 +102,7 @@ def draft_task(
         of: the task whose costs, gate, input and labels apply.
     """
     name = f"draft-{tenant}-{slug(suffix) or slug(file.rpartition('.')[0]) or 'file'}"[:MOST_NAME].rstrip("-._")
-    source = SourcePick(use="chat_logs", licence=licence, path=f"{content[:16]}.jsonl")
+    source = SourcePick.model_validate({"use": "chat_logs", "licence": licence, "path": f"{content[:16]}.jsonl"})
     data = DataSpec(sources=(source,), on_leak="drop_train")
     if of is None:
         return Task(name=name, input=InputSpec(), data=data, value=Value(currency=currency), candidates=LADDER)
