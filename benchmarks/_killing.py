@@ -211,13 +211,15 @@ def left(place: Place) -> Left:
 # Waiting
 
 
-def insist(doing: Callable[[], Any], until: Callable[[Any], bool], pause: float = 0.01) -> Any:
+def insist(
+    doing: Callable[[], Any], until: Callable[[Any], bool], pause: float = 0.01, *, patience: float = PATIENCE
+) -> Any:
     """Do it again until its result is as wanted; a store that is not there yet, or away, is waited for.
 
     Raises:
         TimeoutError: it never was.
     """
-    over = time.monotonic() + PATIENCE
+    over = time.monotonic() + patience
     while time.monotonic() < over:
         with contextlib.suppress(SartorError):
             found = doing()

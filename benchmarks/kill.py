@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,8 @@ from sartor.store.opening import Store
 
 INSTANTS = 20
 FREEZES = 4
+LONGEST_SLEEP = 60.0
+"""Seconds after which a frozen worker is woken, whatever became of its job."""
 AWAY = 60.0
 """Seconds for which the database is gone."""
 ROOM = 100
@@ -257,11 +259,16 @@ def _frozen(bench: Bench, case: Case, place: Place) -> bool:
         hit = not store.jobs.get(job).has_ended
         if case.workers == 1:
             time.sleep(killing.LEASE + 1.0)
-        elif case.how == "woken late":
-            killing.ended(store, job)
         else:
-            killing.insist(lambda: store.jobs.get(job), lambda j: j.attempts > before.attempts or j.has_ended)
-            time.sleep(random.Random(case.at).uniform(0.0, bench.seconds / 2))
+            # On SQLite one that was frozen inside a write holds the file: then nobody can go on before it wakes.
+            late = case.how == "woken late"
+            with suppress(TimeoutError):
+                killing.insist(
+                    lambda: store.jobs.get(job),
+                    lambda j: j.has_ended or (not late and j.attempts > before.attempts),
+                    patience=LONGEST_SLEEP,
+                )
+            time.sleep(0.0 if late else random.Random(case.at).uniform(0.0, bench.seconds / 2))
         place.tell(holder, signal.SIGCONT)
         killing.ended(store, job)
         time.sleep(3.0)  # for the sleeper to do what it should not

@@ -27,6 +27,8 @@ SAFE_WAL = (3, 51, 3)
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.sshfs", "lustre"})
 """File systems whose locks SQLite cannot trust."""
 BUSY_SECONDS = 30.0
+FROZEN_SECONDS = 15.0
+"""A process that does nothing for so long inside a write is frozen: PostgreSQL ends it, so that others can go on."""
 ADVISORY_LOCK = 7_205_759_403
 """Key of the lock that PostgreSQL keeps for us; any number that no other program uses."""
 
@@ -198,15 +200,19 @@ def open_url(url: str, *, read_only: bool = False) -> Database:
             param="ledger_url",
         )
     options = f"-c synchronous_commit=on -c lock_timeout={BUSY_SECONDS:.0f}s"
-    make = partial(
-        create_engine,
-        parsed,
-        pool_pre_ping=True,  # a server that was restarted costs nobody an error
-        pool_timeout=60,
-        connect_args={"options": options, "connect_timeout": 10, "application_name": "sartor"},
-    )
+    to_write = f"{options} -c idle_in_transaction_session_timeout={FROZEN_SECONDS:.0f}s"
+
+    def make(options: str, **more: Any) -> Engine:
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,  # a server that was restarted costs nobody an error
+            pool_timeout=60,
+            connect_args={"options": options, "connect_timeout": 10, "application_name": "sartor"},
+            **more,
+        )
+
     try:
-        reader, writer = make(isolation_level="AUTOCOMMIT"), make()
+        reader, writer = make(options, isolation_level="AUTOCOMMIT"), make(to_write)
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "psycopg", "a ledger on PostgreSQL") from error
     return Database(reader, writer, parsed.render_as_string(hide_password=True), read_only, nullcontext())

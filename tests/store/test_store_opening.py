@@ -305,3 +305,11 @@ def test_threads_may_each_make_a_new_ledger_at_once(tmp_path):
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(opened, "abcd")) == [0, 0, 0, 0]
+
+
+def test_on_postgresql_who_freezes_inside_a_write_gives_its_locks_back(postgres_url):
+    database = open_url(postgres_url)
+    asked = text("SHOW idle_in_transaction_session_timeout")
+    with closing(database), database.write() as writing, database.read() as reading:
+        assert writing.execute(asked).scalar() == "15s"
+        assert reading.execute(asked).scalar() == "0"  # a backup reads for as long as it takes
