@@ -114,7 +114,8 @@ def send(who: openai.OpenAI, content: bytes, name: str = "topics.jsonl", **how: 
 
 def ended(who: openai.OpenAI, ident: str, seconds: float = 60.0) -> Any:
     """The job once it has ended, and the states that it was seen in."""
-    give_up, seen = time.monotonic() + seconds, []
+    give_up = time.monotonic() + seconds
+    seen: list[str] = []
     while True:
         job = who.fine_tuning.jobs.retrieve(ident)
         if job.status not in seen[-1:]:
