@@ -104,7 +104,11 @@ def learning_dataset(
     params = {part: contract[part] for part in ("data", "input", "labels", "relabel")}
     if gone := recalls(shop):
         params["recalled"] = sorted(f"{what.kind} {what.value}" for what in gone)
-    modules = ("sartor.data.curate", *(CURATORS.take(pick.use).module for pick in task.data.curate))
+    modules = (
+        "sartor.data.curate",
+        "sartor.pipeline.learning_data",
+        *(CURATORS.take(pick.use).module for pick in task.data.curate),
+    )
     step = Step("learning data", task.name, "learning", modules, inputs, params, task.seed)
 
     def work(folder: Path) -> Mapping[str, Record]:

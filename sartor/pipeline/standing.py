@@ -31,7 +31,7 @@ from sartor.store.ledger import Change
 
 TEST = "@test"
 """Ending of the pointer."""
-MODULES = ("sartor.data.near", "sartor.data.text", "sartor.data.snapshot", "sartor.data.relabel")
+MODULES = ("sartor.pipeline.standing",)
 FIRM = ("human", "outcome")
 """Whose labels may test."""
 
