@@ -92,12 +92,16 @@ def contract(member: Member, suppliers: tuple[str, ...]) -> Task:
     return Task.model_validate(body)
 
 
-def fleet() -> tuple[Path, list[Member]]:
-    """The kept fleet's folder, made where it is not there or of an older form, and its members."""
+def fleet(*bases: str) -> tuple[Path, list[Member]]:
+    """The kept fleet's folder, made where it is not there or of an older form, and its members.
+
+    Args:
+        bases: that are wanted in its store; what bears on fetching them may have changed since it was made.
+    """
     told = WORK / "fleet.json"
     if told.exists() and (body := json.loads(told.read_text()))["form"] == FORM:
         shop = workshop(WORK / "home")
-        for base in (BASE, "minilm"):  # what bears on fetching them may have changed since
+        for base in bases:
             base_named(shop, base)
         shop.store.close()
         return WORK, [Member(m["name"], tuple(m["suppliers"]), m["kind"]) for m in body["members"]]

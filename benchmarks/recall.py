@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks._fleet import BAD, GIANT, Member, copied, fleet
+from benchmarks._fleet import BAD, BASE, GIANT, Member, copied, fleet
 from benchmarks._giant import giant
 from benchmarks._oracle import descendants, live_names
 from benchmarks._ours import declare, ours, workshop
@@ -46,7 +46,7 @@ def run() -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="recall")
     parser.add_argument("--rate", type=float, default=40.0, help="requests a second")
     given = parser.parse_args()
-    _, members = fleet()
+    _, members = fleet(BASE)
     home = copied(WORK)
     with giant() as address:
         cascade = {"use": "cascade", "to": GIANT}
