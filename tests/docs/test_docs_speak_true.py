@@ -13,6 +13,7 @@ from sartor.gateway import app as gateway
 from sartor.gateway.policy import POLICIES
 from sartor.interfaces.cli.main import app
 from sartor.interfaces.settings import VARIABLES
+from sartor.pipeline.campaign_plan import valid
 from sartor.pipeline.check import check_plugins
 from sartor.pipeline.gateway_file import parse_gateway, read_target
 from sartor.pipeline.task_file import load_yaml, parse_task
@@ -63,7 +64,7 @@ def test_commands_and_options_exist(page, line):
 
 
 @pytest.mark.parametrize(("page", "block"), blocks("yaml"))
-def test_yaml_is_a_task_a_gateway_file_or_policies(page, block):
+def test_yaml_is_what_sartor_reads(page, block):
     if block.startswith("{use:"):
         for line in block.splitlines():
             policy = dict(read_target(line))
@@ -72,6 +73,9 @@ def test_yaml_is_a_task_a_gateway_file_or_policies(page, block):
         return
     if re.search(r"^(upstreams|routes):", block, re.MULTILINE):
         assert parse_gateway(load_yaml(block, page), page) != parse_gateway({}, page)
+        return
+    if re.search(r"^tasks:", block, re.MULTILINE):
+        assert valid(load_yaml(block, page), page).tasks
         return
     needed = {"name": "name: t", "data": "data: {sources: [{use: csv, path: a.csv}]}"}
     added = [line for key, line in needed.items() if not re.search(rf"^{key}:", block, re.MULTILINE)]
