@@ -41,9 +41,7 @@ def drift(task: Task) -> None:
         if found.prior is not None:
             say(found.prior["says"])
         if not found.alarms:
-            say(
-                f"No alarm in {found.requests:,} requests; without drift the chance of any is {found.false_alarm:.0%}."
-            )
+            say(f"No alarm in {found.requests:,} requests; without drift the chance of any is {found.false_alarm:.0%}.")
 
     emit(found.body(), people)
 
