@@ -33,6 +33,8 @@ QUEUE = "sartor-"
 TIDIED = 1000
 """Jobs whose steps are forgotten when a worker starts, at most."""
 
+PATIENCE = 15.0
+"""Seconds in which DBOS must have begun with a job that it was asked to go on with."""
 log = logging.getLogger("sartor.jobs")
 
 
@@ -119,6 +121,16 @@ class Memory:
                 DBOS.start_workflow(self._workflow, job)
         else:
             DBOS.resume_workflow(job, queue_name=self._queue)
+        try:
+            return ended.result(timeout=None if status is None else PATIENCE)
+        except TimeoutError:
+            if ended.done() or self._bodies.get(job) is None:
+                return ended.result()
+        # It stands in our queue and nobody takes it out. Its steps are idempotent: they are looked at again.
+        log.warning("DBOS does not go on with a job: its steps are looked at again", extra={"job": job})
+        self.forget(job)
+        with SetWorkflowID(job):
+            DBOS.start_workflow(self._workflow, job)
         return ended.result()
 
     def forget(self, job: str) -> None:
