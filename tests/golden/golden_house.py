@@ -103,17 +103,21 @@ class House:
         return Said(" ".join(["sartor", *arguments]), code, out.getvalue(), err.getvalue())
 
     def chat(self, body: Any, called: str = "") -> Said:
-        """One request to a real server over the store: its status and the message of its error."""
+        """One chat, asked of a real server over the store: its status and the message of its error."""
+        return self.post("/v1/chat/completions", body, called)
+
+    def post(self, path: str, body: Any, called: str = "") -> Said:
+        """One request to a real server over the store."""
         data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         with self.shop() as shop, serving(shop) as url:
-            address = f"{url}/v1/chat/completions"
+            address = f"{url}{path}"
             request = urllib.request.Request(address, data, {"content-type": "application/json"})
             try:
                 with urllib.request.urlopen(request, timeout=30) as response:
                     status, found = response.status, response.read().decode()
             except urllib.error.HTTPError as error:
                 status, found = error.code, f"sartor: {json.load(error)['error']['message']}\n"
-        return Said(f"POST /v1/chat/completions {called or data.decode()}", status, "", found)
+        return Said(f"POST {path} {called or data.decode()}", status, "", found)
 
     @contextmanager
     def entered(self, environment: Mapping[str, str] | None = None) -> Iterator[None]:

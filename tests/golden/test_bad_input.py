@@ -9,14 +9,15 @@ from pathlib import Path
 
 import bad_store_cases
 import bad_task_cases
+import bad_wheel_cases
 import pytest
 from golden_house import House, Said, compare_with_golden, normal
 
 GOLDEN = Path(__file__).parent / "bad_input"
-CASES = bad_task_cases.CASES | bad_store_cases.CASES
+CASES = bad_task_cases.CASES | bad_store_cases.CASES | bad_wheel_cases.CASES
 TELLS_WHAT_TO_DO = re.compile(r"([.?!]|: (sartor|pip|chmod) \S.*)$")
 """A message is a sentence, or ends in a command to copy."""
-CODES = {1, 2, 3, 4, 5, 7, 75, 400, 404, 403, 413, 507}
+CODES = {0, 1, 2, 3, 4, 5, 7, 75, 400, 404, 403, 413, 507}
 
 
 def shown(said: Said, house: House) -> str:
