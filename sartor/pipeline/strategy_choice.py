@@ -1,5 +1,10 @@
-"""Which strategy is used is measured on the task's own past: each is played at an earlier time, and the one that loses
-least money on what came after is taken.
+"""Which strategy is used is measured on the task's own past: each is played at an earlier time, and of those that lose
+about least money on what came after the safest is taken.
+
+About least: within one standard error of the best, paired over the same rows. The safest: the one that learns from the
+most rows, and of several with as many the one that carries nothing over from the live variant. That is the
+one-standard-error rule (Breiman et al. 1984), which prefers the simpler model where the figures can't tell: what came
+after is mostly new, so that they hardly see what a strategy forgets, and a row that is learned from is not forgotten.
 
 The past is what is learned from, in the order in which it happened; the standing test has no part in it. It is cut in
 three: a variant is made from scratch of the first, each strategy goes on from it with the second, and all are asked
@@ -17,14 +22,14 @@ from typing import Final
 import numpy as np
 
 from sartor.core.calibration import Calibration
+from sartor.core.predict import Floats
 from sartor.core.records import Dataset, Metric, Record, Report, Variant
 from sartor.core.rows import Row, Snapshot
 from sartor.core.section import Pick
 from sartor.core.task import Candidate
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.inspect import as_metric
-from sartor.evaluation.pick import Offer
-from sartor.evaluation.statistics import bootstrap_means
+from sartor.evaluation.statistics import bootstrap_means, standard_error
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.inspect import Hall
 from sartor.pipeline.make import Order, fill, order, plan_of, scores
@@ -170,11 +175,11 @@ def _played(place: Hall, what: Order, live: Variant, onwards: Sequence[Onward], 
     then.mkdir()
     fill(place.shop, place.cache, replace(what, snapshot=past.before), then)
     learned = frozenset(row.id for row in past.before.splits["train"])
-    offers: list[Offer] = []
+    found: list[Played] = []
     skipped: dict[str, str] = {}
     for onward in onwards:
         title = title_of(onward.strategy)
-        place.shop.progress(f"play {title}", len(offers), len(onwards))
+        place.shop.progress(f"play {title}", len(found), len(onwards))
         going = replace(
             what,
             snapshot=past.onward,
@@ -185,31 +190,74 @@ def _played(place: Hall, what: Order, live: Variant, onwards: Sequence[Onward], 
             skipped[title] = plan.why
             continue
         rows = len(past.onward.splits["train"]) if plan.rows is None else len(plan.rows)
-        # Rows that are learned from stand for what making costs: seconds would differ by machine.
-        offers.append(Offer(title, _asked(place, going, past.after, folder), made_for=float(rows)))
-    money = _money(place, offers)
-    best = min(offers, key=lambda offer: (money[offer.title].value, offer.made_for))
-    says = f"it loses least money on {len(past.after):,} rows that came after."
+        answers = _asked(place, going, past.after, folder)
+        costs = 1000.0 * answers.costs(place.terms.matrix, place.terms.target)
+        right = float((answers.answer == answers.true).mean())
+        found.append(Played(title, costs, rows, plan.descends, right))
+    best, chosen = cheapest(found), safest(found)
     return Report(
         purpose=PURPOSE,
         subject=live.digest,
-        title=best.title,
+        title=chosen.title,
         task=place.task.name,
         data=place.dataset.digest,
         split="past",
-        metrics=money,
+        metrics=_money(place, found),
         facts={
-            "chosen": best.title,
-            "says": f"{best.title}: {says}",
+            "chosen": chosen.title,
+            "says": _says(chosen, best),
             "skipped": skipped,
             "rows": {
                 "before": len(past.before.splits["train"]),
                 "onward": len(past.onward.splits["train"]),
                 "after": len(past.after),
             },
-            "accuracy": {o.title: float((o.answers.answer == o.answers.true).mean()) for o in offers},
+            "accuracy": {one.title: one.right for one in found},
+            "learns_from": {one.title: one.rows for one in found},
+            "behind": {one.title: dict(zip(("money", "error"), one.behind(best), strict=True)) for one in found},
         },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """A strategy that was played at an earlier time."""
+
+    title: str
+    costs: Floats
+    """(rows that came after,) money per 1,000 requests."""
+    rows: int
+    """Rows that it learns from."""
+    descends: bool
+    """Whether something of the variant that it goes on from is in the result."""
+    right: float = 0.0
+    """Share of the rows that came after that it gets right."""
+
+    def behind(self, best: "Played") -> tuple[float, float]:
+        """How much dearer it is than the best on the same rows, and the standard error of that."""
+        gaps = self.costs - best.costs
+        return float(gaps.mean()), standard_error(gaps)
+
+
+def cheapest(found: Sequence[Played]) -> Played:
+    """The one that loses least money."""
+    return min(found, key=lambda one: float(one.costs.mean()))
+
+
+def safest(found: Sequence[Played]) -> Played:
+    """The one that is taken: of those within one standard error of the cheapest the one that learns from most rows."""
+    best = cheapest(found)
+    good = [one for one in found if one.behind(best)[0] <= one.behind(best)[1]]
+    return min(good, key=lambda one: (-one.rows, one.descends, float(one.costs.mean())))
+
+
+def _says(chosen: Played, best: Played) -> str:
+    came = f"{len(best.costs):,} rows that came after"
+    if chosen is best:
+        return f"{chosen.title}: it loses least money on {came}."
+    why = "learns from more rows" if chosen.rows > best.rows else "carries nothing over"
+    near = f"is within one standard error of {best.title}, which loses least money on {came}"
+    return f"{chosen.title}: it {why}, and {near}."
 
 
 def _asked(place: Hall, going: Order, after: Sequence[Row], folder: Path) -> Answers:
@@ -232,9 +280,9 @@ def _asked(place: Hall, going: Order, after: Sequence[Row], folder: Path) -> Ans
     return answers.redecide(place.terms.matrix, place.terms.target)
 
 
-def _money(place: Hall, offers: Sequence[Offer]) -> dict[str, Metric]:
+def _money(place: Hall, found: Sequence[Played]) -> dict[str, Metric]:
     terms = place.terms
-    costs = np.stack([1000.0 * o.answers.costs(terms.matrix, terms.target) for o in offers], axis=1)
-    found = bootstrap_means(costs, confidence=terms.confidence, draws=terms.draws, seed=terms.seed)
+    costs = np.stack([one.costs for one in found], axis=1)
+    means = bootstrap_means(costs, confidence=terms.confidence, draws=terms.draws, seed=terms.seed)
     unit = f"{place.task.value.currency} per 1,000"
-    return {offer.title: as_metric(estimate, unit) for offer, estimate in zip(offers, found, strict=True)}
+    return {one.title: as_metric(estimate, unit) for one, estimate in zip(found, means, strict=True)}

@@ -17,6 +17,7 @@ from sartor.core.task import Task
 from sartor.pipeline.learn import learn
 from sartor.pipeline.run import run
 from sartor.pipeline.serve import variant_named
+from sartor.pipeline.strategy_choice import Played, cheapest, safest
 
 NEW = {"card": "plastic", "transfer": "remittance", "top up": "refill", "rate": "tariff"}
 PICKS = [{"use": "scratch"}, {"use": "replay"}, {"use": "interpolate"}, {"use": "warm"}, {"use": "head"}]
@@ -62,7 +63,42 @@ def bring(shop, count=300):
     traffic.done()
 
 
-def test_strategies_are_played_on_the_past_and_the_best_is_used(home):
+def played(title, wrong, rows, descends=True, *, of=400):
+    """A strategy that gets the rows at these places wrong, 5 EUR each."""
+    costs = np.zeros(of)
+    costs[list(wrong)] = 5_000.0
+    return Played(title, costs, rows, descends)
+
+
+def test_of_those_within_one_standard_error_the_one_that_learns_from_most_rows_is_taken():
+    # Paired, 9 rows lost and 6 gained of 400: 37 EUR a thousand behind, with a standard error of 48.
+    replay = played("replay", range(30, 60), 300)
+    near = played("scratch", [*range(36, 60), *range(100, 109)], 900, descends=False)
+    far = played("scratch", [*range(36, 60), *range(100, 111)], 900, descends=False)
+    assert cheapest([near, replay]) is cheapest([far, replay]) is replay
+    gap, error = near.behind(replay)
+    assert 0 < gap <= error
+    assert safest([near, replay]) is near, "as good, and it learns from more rows"
+    gap, error = far.behind(replay)
+    assert gap > error
+    assert safest([far, replay]) is replay, "what is worse is not taken, however many rows it learns from"
+
+
+def test_the_standard_error_is_of_the_paired_difference():
+    # 30 rows wrong and the same 30 with 2 more: apart each has an error of 65 EUR, the difference one of 18.
+    replay, scratch = played("replay", range(30), 300), played("scratch", range(32), 900, descends=False)
+    assert safest([scratch, replay]) is replay
+
+
+def test_of_those_with_as_many_rows_the_one_that_carries_nothing_over_is_taken():
+    scratch, interpolate = played("scratch", range(13), 900, descends=False), played("interpolate", range(2, 14), 900)
+    assert cheapest([scratch, interpolate]) is interpolate
+    assert safest([interpolate, scratch]) is safest([scratch, interpolate]) is scratch
+    warm = played("warm", range(3, 14), 900)
+    assert safest([interpolate, warm]) is warm, "nothing else between them: the one that loses less"
+
+
+def test_strategies_are_played_on_the_past_and_the_safest_of_the_best_is_used(home):
     bring(home)
     learned = learn(home, None, "desk")
     choice = learned.strategy
@@ -74,9 +110,14 @@ def test_strategies_are_played_on_the_past_and_the_best_is_used(home):
     assert report.digest == choice.report
     assert report.facts["rows"]["before"] < report.facts["rows"]["onward"]
     assert "came after" in choice.says
-    played = home.store.ledger.count(Run, verb="strategy")
+    learns, behind = report.facts["learns_from"], report.facts["behind"]
+    assert learns["replay"] < learns["scratch"] == learns["interpolate"] == report.facts["rows"]["onward"]
+    good = [title for title, one in behind.items() if one["money"] <= one["error"]]
+    assert choice.use in good
+    assert learns[choice.use] == max(learns[title] for title in good)
+    measured = home.store.ledger.count(Run, verb="strategy")
     learn(home, None, "desk", strategies=[Pick.model_validate(pick) for pick in PICKS])
-    assert home.store.ledger.count(Run, verb="strategy") == played, "nothing new, nothing measured"
+    assert home.store.ledger.count(Run, verb="strategy") == measured, "nothing new, nothing measured"
 
 
 @pytest.mark.parametrize("use", ["replay", "interpolate"])

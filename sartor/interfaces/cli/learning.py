@@ -71,7 +71,7 @@ def _show_plan(found: dict[str, Any]) -> None:
     say(f"Traffic    {harvest['exchanges']:,} exchanges, {harvest['rows']:,} of them with a label")
     say(f"Learn from {found['train_rows']:,} rows, {found['new_rows']:,} of them new")
     say(f"Test on    {found['test_rows']:,} rows that stand apart")
-    say(f"Strategies {', '.join(found['strategies'])}: measured on the past, the best is used")
+    say(f"Strategies {', '.join(found['strategies'])}: measured on the past, the safest of the best is used")
     say(f"Takes      about {found['seconds']:,.0f} s ({found['cost']:.4f} {found['currency']}): {found['how_known']}")
     then = "goes live by itself" if found["ship"] == "auto" else "waits for people"
     say(f"Then       what passes the gate {then}")
