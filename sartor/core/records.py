@@ -240,11 +240,12 @@ class Decision(Record):
     )
     index: ClassVar[tuple[str, ...]] = ("task", "candidate", "verdict", "verb", "rows")
 
-    verb: Literal["release", "rollback", "retire", "restore", "route", "shadow", "canary", "approval", "recall"] = (
-        "release"
-    )
+    verb: Literal[
+        "release", "rollback", "retire", "restore", "route", "shadow", "canary", "approval", "recall", "prior"
+    ] = "release"
     """`route` declares what a route does; `shadow` and `canary` move a variant on its way to live; an `approval` is
-    one person's word on a decision that waits for it; `recall` takes back what descends from something."""
+    one person's word on a decision that waits for it; `recall` takes back what descends from something; `prior` states
+    today's shares of labels, by which the live variant's probabilities are reweighed."""
     task: str
     """The task, or the route, that it is about."""
     contract: str

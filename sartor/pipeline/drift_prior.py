@@ -31,7 +31,9 @@ class Shift:
     far: float
     """By how many standard errors it differs still."""
     shares: dict[str, tuple[float, float]]
-    """Label -> share before and now."""
+    """Label -> share before and now, of those that changed most."""
+    odds: dict[str, float]
+    """Label -> its share now by the one before."""
     saves: float
     """Money per request that reweighing the probabilities is expected to save, from validation rows weighed alike."""
     says: str
@@ -81,7 +83,8 @@ def shift_of(
         if explains
         else f"The shares of labels alone do not explain the change: '{least}' differs by {far:.1f} standard errors."
     )
-    return Shift(since, len(given), explains, least, far, shares, saves, says)
+    odds = dict(zip(labels, weights.tolist(), strict=True))
+    return Shift(since, len(given), explains, least, far, shares, odds, saves, says)
 
 
 def _saves(answers: Answers, terms: Terms, before: Floats, now: Floats) -> float:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from sartor.core.errors import RefusedError, StoreError, unknown
 from sartor.core.predict import Floats
-from sartor.core.records import Artifact, Dataset, Decision, TaskRecord, Variant
+from sartor.core.records import Artifact, Dataset, Decision, Report, TaskRecord, Variant
 from sartor.core.task import Task
 from sartor.data.snapshot import labels_of
 from sartor.evaluation.terms import Terms
@@ -18,12 +20,12 @@ from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.quarantine import refuse_quarantined
-from sartor.registry.variants import LIVE, PREVIOUS, RETIRED, is_retired, task_names, versions
+from sartor.registry.variants import LIVE, PREVIOUS, PRIOR, RETIRED, is_retired, task_names, versions
 from sartor.serving.batcher import Batcher
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered, Fleet
 from sartor.serving.predictor import Answering, Models, VariantPredictor
-from sartor.store.ledger import Pointer
+from sartor.store.ledger import Ledger, Pointer
 
 
 class Asker(Models, Protocol):
@@ -106,7 +108,7 @@ class Handles:
     def __init__(self, shop: Workshop, models: Asker | None = None) -> None:
         self._shop = shop
         self.models = models or LocalModels(shop)
-        self._bound: dict[tuple[str, str], Bound] = {}
+        self._bound: dict[tuple[str, str, str], Bound] = {}
 
     def resolve(self, name: str) -> Bound:
         """The variant behind a handle, loaded and proven to answer.
@@ -132,7 +134,7 @@ class Handles:
     def bind(self, pointer: Pointer) -> Bound:
         """What stands at a pointer of a task, or of a fine-tuned model, under the contract of its decision."""
         contract = contract_of(self._shop, pointer.name.partition("@")[0], pointer.decision)
-        key = (pointer.digest, contract.digest)
+        key = self._key(pointer, contract)
         refuse_quarantined(self._shop.store.ledger, pointer.digest, pointer.name)
         if key not in self._bound:
             self._bound[key] = self._bind(pointer, Task.model_validate(contract.contract))
@@ -141,7 +143,12 @@ class Handles:
     def holds(self, pointer: Pointer) -> bool:
         """Whether binding it would load nothing."""
         contract = contract_of(self._shop, pointer.name.partition("@")[0], pointer.decision)
-        return (pointer.digest, contract.digest) in self._bound
+        return self._key(pointer, contract) in self._bound
+
+    def _key(self, pointer: Pointer, contract: TaskRecord) -> tuple[str, str, str]:
+        """What bears on how a variant answers: itself, the contract, and today's shares of labels."""
+        prior = prior_of(self._shop.store.ledger, contract.name, pointer.digest)
+        return pointer.digest, contract.digest, prior.digest if prior else ""
 
     def live(self) -> list[str]:
         """Tasks that answer now."""
@@ -197,4 +204,15 @@ def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:
     else:  # no row bears on the terms, and a server that starts or follows a recall reads hundreds of data sets
         rows = labels_of(json.loads(shop.store.vault.read(dataset.files["labels.json"])))
     terms: Terms = terms_of(task, rows)
-    return Answering(variant.labels, terms.matrix, terms.target, shop.second_price)
+    prior = prior_of(shop.store.ledger, task.name, variant.digest)
+    odds = None
+    if prior is not None:
+        odds = np.array([float(prior.facts["odds"].get(label, 1.0)) for label in variant.labels])
+    return Answering(variant.labels, terms.matrix, terms.target, shop.second_price, odds)
+
+
+def prior_of(ledger: Ledger, task: str, variant: str) -> Report | None:
+    """The stated shares of labels by which a variant's probabilities are reweighed (`pipeline.prior`)."""
+    stands = ledger.resolve(task + PRIOR)
+    found = ledger.get(stands.digest) if stands is not None and stands.digest else None
+    return found if isinstance(found, Report) and found.subject == variant else None

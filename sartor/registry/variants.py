@@ -16,6 +16,8 @@ from sartor.store.ledger import Change, Ledger, Pointer
 
 LIVE, PREVIOUS, RETIRED = "@live", "@previous", "@retired"
 """Endings of the names that move."""
+PRIOR = "@prior"
+"""Ending of the name that today's shares of labels stand at."""
 SHORTEST_DIGEST = 8
 
 

@@ -5,7 +5,7 @@ Knows no routes and no protocol of the wire.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +38,15 @@ class Answering:
     """(labels,) from `core.value.target_costs`; None where nobody can be asked."""
     unit_cost: float = 0.0
     """Money per CPU second of serving."""
+    odds: Floats | None = None
+    """(labels,) each label's share today by its share when the model was calibrated; None: as they were then."""
+
+    def reweighed(self, answers: Sequence[Answered]) -> Sequence[Answered]:
+        """The answers under today's shares of labels (Saerens, Latinne and Decaestecker 2002)."""
+        if self.odds is None:
+            return answers
+        moved = [one.probabilities * self.odds for one in answers]
+        return [replace(one, probabilities=p / p.sum()) for one, p in zip(answers, moved, strict=True)]
 
 
 class VariantPredictor:
@@ -72,6 +81,7 @@ class VariantPredictor:
         return self._decide(self._fleet.probabilities([(self._variant, text) for text in texts])) if texts else []
 
     def _decide(self, answers: Sequence[Answered]) -> list[Prediction]:
+        answers = self._answering.reweighed(answers)
         each = [a.probabilities for a in answers]
         choice = choose(
             each[0][None, :] if len(each) == 1 else np.stack(each), self._answering.matrix, self._answering.target

@@ -81,6 +81,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _post("/tasks/{task}/labels/leave", "operate", labelling.end_sitting, labels_forms.Leaving, reach="own"),
     # The wheel
     _get("/tasks/{task}/drift", "view", "drift:board", reach="all"),
+    _post("/tasks/{task}/prior", "approve", "prior:state_prior", forms.Why, reach="all"),
+    _delete("/tasks/{task}/prior", "approve", "prior:drop_prior", forms.Why),
     _get("/tasks/{task}/judges", "view", "judges:status", reach="all"),
     _post(
         "/tasks/{task}/judges/{name}/measure",

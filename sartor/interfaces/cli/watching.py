@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sartor.interfaces.cli.output import emit, say, table, workshop
+from sartor.interfaces.cli.output import emit, program, say, table, workshop
 
 judges = typer.Typer(
     name="judge",
@@ -23,8 +23,18 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(judges)
 
 
-def drift(task: Task) -> None:
+def drift(
+    task: Task,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Reweigh what is live by today's shares of labels, where they explain it.")
+    ] = False,
+    uncorrect: Annotated[bool, typer.Option("--uncorrect", help="Take that back.")] = False,
+    why: Annotated[str, typer.Option("--why", help="Kept in the decision.")] = "",
+) -> None:
     """What has changed since the live variant was released: inputs, answers, confidence, feedback, value."""
+    if correct or uncorrect:
+        _correct(task, why, back=uncorrect)
+        return
     from sartor.pipeline.drift import board
 
     with workshop() as shop:
@@ -44,6 +54,19 @@ def drift(task: Task) -> None:
             say(f"No alarm in {found.requests:,} requests; without drift the chance of any is {found.false_alarm:.0%}.")
 
     emit(found.body(), people)
+
+
+def _correct(task: str, why: str, *, back: bool) -> None:
+    from sartor.pipeline.prior import drop_prior, state_prior
+
+    with workshop(deed="prior.drop" if back else "prior.state", target=task) as shop:
+        done = (drop_prior if back else state_prior)(shop, task, why=why)
+
+    def people() -> None:
+        table("", ["label", "share before#", "today#"], ((name, *pair) for name, pair in done["shares"].items()))
+        say("Answers are as calibrated again." if back else f"Take it back: {program()} drift {task} --uncorrect")
+
+    emit(done, people)
 
 
 @judges.command()
