@@ -7,7 +7,7 @@ which is imported by workers only.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -45,12 +45,11 @@ class _Left(BaseException):
 class Memory:
     """The remembered steps of a store's jobs; one in each process."""
 
-    def __init__(self, store: Store, worker: str, living: Collection[str] = ()) -> None:
+    def __init__(self, store: Store, worker: str) -> None:
         """Open it.
 
         Args:
             worker: this life of a worker's name.
-            living: names of other workers that live.
         """
         self._queue = f"{QUEUE}{worker}"
         self._bodies: dict[str, Callable[[], None]] = {}
@@ -82,7 +81,7 @@ class Memory:
         DBOS.listen_queues([self._queue])
         DBOS.launch()
         DBOS.register_queue(self._queue, polling_interval_sec=0.5)
-        self._tidy(living)
+        self._tidy()
 
     def close(self) -> None:
         """Forget the queue of this life, and close the database."""
@@ -93,15 +92,15 @@ class Memory:
             if "system_database_engine" in self._database:
                 self._database["system_database_engine"].dispose()
 
-    def _tidy(self, living: Collection[str]) -> None:
-        """Forget the steps of jobs that succeeded, and the queues of workers that were killed."""
+    def _tidy(self) -> None:
+        """Forget the steps of jobs that succeeded.
+
+        Queues of workers that were killed stay, a row each: who has only just begun can't be told from them, and a
+        worker whose queue is taken away waits for ever.
+        """
         done = DBOS.list_workflows(status="SUCCESS", limit=TIDIED, load_input=False, load_output=False)
         if done:
             DBOS.delete_workflows([one.workflow_id for one in done])
-        for queue in DBOS.list_queues():
-            ours = queue.name.startswith(QUEUE) and queue.name != self._queue
-            if ours and not any(queue.name.startswith(f"{QUEUE}{name}-") for name in living):
-                DBOS.delete_queue(queue.name)
 
     def run(self, job: str, body: Body) -> bool:
         """Do an attempt at a job; what its steps gave in earlier ones is given again.

@@ -98,7 +98,7 @@ class Worker:
             MissingExtraError: DBOS is not installed.
             ConflictError: another worker took the name.
         """
-        self._memory = _memory(self._shop, self.name, self._settings.lease_seconds)
+        self._memory = _memory(self._shop, self.name)
         beating = threading.Thread(target=self._beat, name="beat", daemon=True)
         try:
             self._insist(self._enter)
@@ -244,13 +244,12 @@ class Worker:
                 log.warning("job could not be given back", extra={"job": ident})
 
 
-def _memory(shop: Workshop, name: str, lease_seconds: float) -> "Memory":
+def _memory(shop: Workshop, name: str) -> "Memory":
     try:
         from sartor.pipeline.durable import Memory
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "dbos", "a worker") from error
-    living = [hand.name for hand in shop.store.leases.hands() if hand.quiet < lease_seconds]
-    return Memory(shop.store, f"{name}-{secrets.token_hex(3)}", living)
+    return Memory(shop.store, f"{name}-{secrets.token_hex(3)}")
 
 
 def _checked(name: str) -> str:
