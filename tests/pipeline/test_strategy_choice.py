@@ -20,7 +20,8 @@ from sartor.pipeline.serve import variant_named
 from sartor.pipeline.strategy_choice import Played, cheapest, safest
 
 NEW = {"card": "plastic", "transfer": "remittance", "top up": "refill", "rate": "tariff"}
-PICKS = [{"use": "scratch"}, {"use": "replay"}, {"use": "interpolate"}, {"use": "warm"}, {"use": "head"}]
+# The one on fewest rows first: it is also what a choice by money alone would take where all lose the same.
+PICKS = [{"use": "replay"}, {"use": "scratch"}, {"use": "interpolate"}, {"use": "warm"}, {"use": "head"}]
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +114,8 @@ def test_strategies_are_played_on_the_past_and_the_safest_of_the_best_is_used(ho
     learns, behind = report.facts["learns_from"], report.facts["behind"]
     assert learns["replay"] < learns["scratch"] == learns["interpolate"] == report.facts["rows"]["onward"]
     good = [title for title, one in behind.items() if one["money"] <= one["error"]]
-    assert choice.use in good
-    assert learns[choice.use] == max(learns[title] for title in good)
+    assert "replay" in good, "or the past would tell them apart, and nothing here be tested"
+    assert choice.use == "scratch"
     measured = home.store.ledger.count(Run, verb="strategy")
     learn(home, None, "desk", strategies=[Pick.model_validate(pick) for pick in PICKS])
     assert home.store.ledger.count(Run, verb="strategy") == measured, "nothing new, nothing measured"
