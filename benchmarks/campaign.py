@@ -33,7 +33,7 @@ WORKERS = 2
 KILLS = (0.25, 0.6)
 """Shares of the tasks that have ended when a worker is killed."""
 LEASE = 6.0
-PATIENCE = 560.0
+PATIENCE = 1800.0
 """Most seconds that are waited; what has not ended then is told as such."""
 
 
