@@ -105,7 +105,8 @@ def mended(shop) -> set[str]:
 def test_what_forgets_is_held_with_the_figures_and_the_verdict_replays(home, desk):
     bring(home, 400)
     assert learn(home, None, "desk").state == "released"
-    # From now on everything is called a rate by whoever corrects: a candidate of that has forgotten all the rest.
+    # From now on everything is called a rate by one who corrects. What the others contradict goes to quarantine; what
+    # is left is enough to forget some of what was mended before.
     draw, traffic = random.Random(1), Desk(home)
     for number in range(400, 1000):
         truth = draw.choice(sorted(NEW))
@@ -114,7 +115,7 @@ def test_what_forgets_is_held_with_the_figures_and_the_verdict_replays(home, des
         traffic.say(name, "demonstration", "rate", source_id="mallory", id=f"fb-{number}")
     traffic.done()
     harvest = LEARN["harvest"] | {"refresh": "never"}
-    held = learn(home, contract(desk, learn=LEARN | {"harvest": harvest}, value={"wrong": 5}), "desk")
+    held = learn(home, contract(desk, learn=LEARN | {"harvest": harvest, "forgetting": 0.0}, value={"wrong": 5}), "desk")
     assert held.state == "held"
     lost = [
         check
