@@ -115,7 +115,8 @@ def test_what_forgets_is_held_with_the_figures_and_the_verdict_replays(home, des
         traffic.say(name, "demonstration", "rate", source_id="mallory", id=f"fb-{number}")
     traffic.done()
     harvest = LEARN["harvest"] | {"refresh": "never"}
-    held = learn(home, contract(desk, learn=LEARN | {"harvest": harvest, "forgetting": 0.0}, value={"wrong": 5}), "desk")
+    strict = LEARN | {"harvest": harvest, "forgetting": 0.0}
+    held = learn(home, contract(desk, learn=strict, value={"wrong": 5}), "desk")
     assert held.state == "held"
     lost = [
         check
