@@ -39,6 +39,7 @@ def test_the_shelf_holds_exactly_these() -> None:
         "near_duplicates",
         "normalise",
         "personal_data",
+        "poison",
         "rare_labels",
     ]
     assert CURATORS.names() == known

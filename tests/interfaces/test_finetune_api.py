@@ -54,10 +54,10 @@ def test_from_a_file_to_an_answer_of_the_tuned_model_for_its_owner_alone(place: 
     assert (job.fine_tuned_model, job.error, job.metadata) == (name, None, {"team": "desk"})
     assert job.trained_tokens
     assert job.finished_at
-    # At once, by name and in the list; and for nobody else.
+    # At once by name, in the list as soon as the server has looked again; and for nobody else.
     assert ask(acme, name) == "card"
     assert acme.models.retrieve(name).id == name
-    assert name in [model.id for model in acme.models.list()]
+    until(lambda: name in [model.id for model in acme.models.list()])
     assert name in [model.id for model in place.client("everybody").models.list()]
     assert ask(place.client("application"), name, "what does it cost, which fee") == "fees"
     for stranger in (other, place.client("house")):
