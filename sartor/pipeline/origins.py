@@ -140,8 +140,8 @@ def _by_rows(shop: Workshop, kind: Kind, value: str, shown: str = "") -> Origins
         if kind == "subject":
             people = {name for counts in counted.values() for name in counts}
             raise NotFoundError(
-                f"No row of any data set is of '{shown}'. {len(people):,} people have rows; they are known by keyed "
-                "digests only, so none is listed. Their captured content is erased by: sartor traffic erase",
+                f"No row of any data set is of that person. {len(people):,} people have rows; they are known by keyed "
+                "digests only, so none is listed. Captured content is erased by: sartor traffic erase",
                 param="value",
                 code="subject_not_found",
             )
