@@ -28,7 +28,6 @@ LEAST_SURE = 0.5
 """A label that is more likely wrong than right is not learned."""
 MANY, MOST = 5, 0.8
 """Of so many exchanges with one text, a label that so many of them have stands against the others."""
-FATES = ("learned", "kept for the test", "conflict", "not this", "unknown label", "too unsure", "nobody said")
 
 
 @dataclass(frozen=True)

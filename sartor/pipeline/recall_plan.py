@@ -16,9 +16,6 @@ from sartor.pipeline.workshop import Workshop
 from sartor.registry.impact import Impact, impact
 from sartor.registry.variants import LIVE
 
-NO_REBUILD = ("dataset", "variant")
-"""Kinds without which nothing is known of which a task could be made again."""
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from sartor.store.engine import Database
 from sartor.store.schema import notice
@@ -63,14 +63,6 @@ class Notices:
             wanted = wanted.where(notice.c.task == task)
         with self._database.read() as connection:
             return [_notice(row) for row in connection.execute(wanted).mappings()]
-
-    def waiting(self) -> int:
-        """How many have not arrived yet."""
-        with self._database.read() as connection:
-            count = connection.execute(
-                select(func.count()).select_from(notice).where(notice.c.due.is_not(None))
-            ).scalar()
-        return int(count or 0)
 
     def arrived(self, ident: str) -> None:
         """It need not be sent any more."""
