@@ -69,3 +69,23 @@ def test_who_only_answers_or_asks_never_loads_dbos() -> None:
     imports = "; ".join(f"import sartor.{name}" for name in (*modules, *verbs))
     code = f"import sys; {imports}; sys.exit('dbos' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_the_extra_it_says_so_before_it_serves(tmp_path: Path) -> None:
+    hidden = (
+        "import importlib.util as u, sys; found = u.find_spec; "
+        "u.find_spec = lambda name, *a: None if name == 'dbos' else found(name, *a); "
+        "from sartor.interfaces.cli.main import main; "
+        "sys.argv = ['sartor', 'serve', '--with-worker', '--port', '0']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden],
+        env=os.environ | {"SARTOR_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "pip install 'sartor[worker]'" in done.stderr
+    assert not (tmp_path / "home").exists()

@@ -1,12 +1,13 @@
 """Answer: `serve` over HTTP, `predict` in batch."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sartor.core.errors import AskError
+from sartor.core.errors import AskError, missing_extra
 from sartor.interfaces.cli.output import emit, mode, say, workshop
 
 
@@ -52,6 +53,8 @@ def serve(
             param="with_worker",
             code="store_read_only",
         )
+    if with_worker and find_spec("dbos") is None:
+        raise missing_extra("dbos", "--with-worker")
     beside = admin_port if admin_port is not None else port and port + 1
     traces = traces or "OTEL_EXPORTER_OTLP_ENDPOINT" in os.environ
     plan = Plan(host, port, workers, admin_host, beside, drain_seconds, read_only, traces, int(with_worker))
