@@ -66,6 +66,13 @@ def test_what_traffic_taught_beats_what_is_live_and_goes_live(home):
     assert json.loads(json.dumps(learned.body()))["state"] == "released"
 
 
+def test_without_traffic_there_is_nothing_new_and_no_test_row_is_looked_at(home):
+    decided = home.store.ledger.count(Decision)
+    learned = learn(home, None, "desk")
+    assert (learned.state, learned.new_rows) == ("nothing_new", 0)
+    assert home.store.ledger.count(Decision) == decided
+
+
 def test_learning_again_says_that_there_is_nothing_new(home):
     bring(home)
     assert learn(home, None, "desk").state == "released"
