@@ -67,11 +67,28 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """One value that an answer states, with the chances that it should."""
+
+    path: str
+    """Where it stands in the answer, as a JSON pointer (`/lines/0/price`); '' for a whole text."""
+    value: Any
+    """The JSON value, or the text."""
+    right: float
+    """Calibrated chance that exactly this value stands there in the truth."""
+    absent: float = 0.0
+    """Calibrated chance that nothing stands there; what is left of one is the chance of another value."""
+    span: tuple[int, int] | None = None
+    """Where the value stands in the input's text, by characters, where it was read there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """An answer and how it came about."""
 
     output: str | None
-    """The label; None where nobody here could answer (e.g. a giant that gave no valid label)."""
+    """The label, the JSON object as text, or the text; None where nobody here could answer (e.g. a giant that gave no
+    valid label)."""
     served_by: str
     """Digest of the variant, or the name of what answered."""
     decision: Literal["answer", "escalate"] = "answer"
@@ -80,6 +97,8 @@ class Prediction:
     """(labels,) calibrated, in the order of `labels`; None where the model gives none."""
     labels: tuple[str, ...] = ()
     """What the probabilities are of."""
+    claims: tuple[Claim, ...] = ()
+    """What a model that writes answers believed, value by value, before the value function left any of them out."""
     confidence: float | None = None
     """Probability of `output` being right, where it is known."""
     expected_cost: float | None = None

@@ -93,6 +93,19 @@ class DataSpec(Section):
     """Ids of quarantined rows that a person put back (written by `sartor data restore`)."""
 
 
+class AnswerSpec(Section):
+    """What an answer looks like, where it is no label (kinds `extract` and `generate`)."""
+
+    json_schema: dict[str, Any] = Field(default_factory=dict)
+    """JSON Schema of the object that is extracted: objects, arrays, strings, numbers, booleans, `enum`."""
+    nothing: tuple[str, ...] = ("", "n/a", "N/A", "null", "None")
+    """Words that stand for no value, in rows and in what others answered."""
+    instructions: str = ""
+    """What a language model is told to do, before the input."""
+    max_tokens: Annotated[int, Field(ge=1, le=8192)] = 256
+    """Longest answer."""
+
+
 class Candidate(Section):
     """One way to make a variant."""
 
@@ -175,12 +188,14 @@ class Task(Section):
 
     name: str
     """By which it is served: a-z, 0-9, '.', '_' and '-'."""
-    kind: Literal["classify"] = "classify"
-    """What its answers are: one label each."""
+    kind: Literal["classify", "extract", "generate"] = "classify"
+    """What its answers are: one label each, a JSON object, or a text."""
     description: str = ""
     """For people."""
     input: InputSpec = InputSpec()
     """What is asked."""
+    answer: AnswerSpec = AnswerSpec()
+    """What an answer looks like, where it is no label."""
     labels: tuple[str, ...] = ()
     """Empty: the labels that the training rows have."""
     data: DataSpec

@@ -10,7 +10,7 @@ asked counted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,42 @@ class Escalation(BaseModel):
     """Column with its recorded answers; its errors are then measured on training-side rows instead of declared."""
 
 
+class FieldCosts(BaseModel):
+    """What mistakes in one field of an extraction cost; what is not stated costs what `value` says for all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wrong: Money | None = None
+    """A value stands there that should be another one."""
+    missed: Money | None = None
+    """Nothing stands there and something should."""
+    invented: Money | None = None
+    """A value stands there and nothing should."""
+
+
+class Criterion(BaseModel):
+    """One thing that a text must fulfil; the scorer's own settings stand beside it and its Params check them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    use: str
+    """Name of the scorer."""
+    cost: Money = 1.0
+    """Money lost where it is not fulfilled; where it is half fulfilled, half of that."""
+    name: str = ""
+    """By which reports name it; default the scorer's."""
+
+    @property
+    def title(self) -> str:
+        """The name, or the scorer's."""
+        return self.name or self.use
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The scorer's settings."""
+        return dict(self.model_extra or {})
+
+
 class Value(BaseModel):
     """What a domain expert declares. All money in `currency`, per request."""
 
@@ -70,6 +106,14 @@ class Value(BaseModel):
     """Cost of a wrong answer that is right at this level of the label hierarchy (wrong block, right chapter)."""
     confusions: tuple[Confusion, ...] = ()
     """Costs of particular mistakes; they win over `levels` and `wrong`."""
+    missed: Money | None = None
+    """Cost of a field that stays empty and should not (kind `extract`); default as `wrong`, which counts each field."""
+    invented: Money | None = None
+    """Cost of a value where none should stand (kind `extract`); default as `wrong`."""
+    fields: dict[str, FieldCosts] = Field(default_factory=dict)
+    """Costs of mistakes in particular fields (kind `extract`), by name: `brand`, `lines[].price`."""
+    rubric: tuple[Criterion, ...] = ()
+    """What a text must fulfil, each with its cost (kind `generate`); empty: it must be the right one exactly."""
     escalate: Escalation | None = None
     """Who can be asked instead of answering; none: every request is answered."""
     latency: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

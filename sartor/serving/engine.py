@@ -3,12 +3,12 @@
 Knows neither calibration nor money, and does not load anything by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from sartor.core.predict import Floats
+from sartor.core.predict import Floats, Usage
 from sartor.core.shelf import Shelf
 
 ENGINES = Shelf("sartor.serving.engines")
@@ -58,6 +58,74 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One value that a variant wrote, before calibration."""
+
+    path: str
+    """JSON pointer into the answer (`/lines/0/price`); '' for a whole text."""
+    value: Any
+    """The JSON value, or the text."""
+    score: float
+    """Log-odds, roughly, that it is right; calibration makes chances of it. Also for values that the engine would
+    rather leave out, so that the value function may take them in."""
+    span: tuple[int, int] | None = None
+    """Where the value stands in the text, by characters, where it was read there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks of one answer, beyond its input; an engine heeds what it can."""
+
+    max_tokens: int | None = None
+    """None: what the variant was made for."""
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    """0: the likeliest token every time."""
+    seed: int | None = None
+    json_schema: Mapping[str, Any] | None = None
+    """Another schema than the variant's own; the answer can't break it."""
+    logprobs: bool = False
+    deadline: float | None = None
+    """`time.monotonic()` after which no further token is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer that was written, before calibration."""
+
+    output: str
+    """The text; for an extraction the JSON object with all that was said."""
+    said: tuple[Said, ...]
+    usage: Usage = field(default_factory=Usage)
+    """Tokens; the fleet adds the CPU seconds."""
+    novelty: float | None = None
+    finish: Literal["stop", "length", "deadline", "cancelled"] = "stop"
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """(token, natural logarithm of its probability), where they were wished for."""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Holds variants that write their answers: JSON objects or texts."""
+
+    def add(self, key: str, folder: Path) -> None:
+        """Hold the variant whose files lie in `folder`."""
+        ...
+
+    def drop(self, key: str) -> None:
+        """Let a variant go; an unknown key is no error."""
+        ...
+
+    def write(self, work: Work, wishes: Sequence[Wish | None] | None = None) -> list[Written]:
+        """One answer per pair, in order."""
+        ...
+
+    def pieces(self, key: str, text: str, wish: Wish | None = None) -> Iterator[str | Written]:
+        """One answer as it is written: pieces of text, then the whole. Closing the iterator stops the writing."""
+        ...
+
+
 @runtime_checkable
 class Mixer(Protocol):
     """Holds variants that answer from the answers of other variants instead of from text."""
@@ -79,7 +147,7 @@ class Mixer(Protocol):
         ...
 
 
-def open_engine(name: str, base: Path | None = None, *, threads: int = 1) -> Engine | Mixer:
+def open_engine(name: str, base: Path | None = None, *, threads: int = 1) -> Engine | Mixer | Writer:
     """Take an engine from the shelf.
 
     Args:
@@ -92,5 +160,5 @@ def open_engine(name: str, base: Path | None = None, *, threads: int = 1) -> Eng
     """
     plugin = ENGINES.take(name)
     settings = {"threads": threads} if "threads" in plugin.params.model_fields else {}
-    engine: Engine | Mixer = plugin(base, plugin.read(settings))
+    engine: Engine | Mixer | Writer = plugin(base, plugin.read(settings))
     return engine

@@ -20,12 +20,20 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Part:
-    """An already made variant that a blend mixes."""
+    """An already made variant that a blend mixes, a surgeon cuts, or a student learns from."""
 
     title: str
     digest: str
     validation: Floats
-    """(validation rows, labels) its calibrated probabilities."""
+    """(validation rows, labels) its calibrated probabilities; empty for a variant that writes its answers."""
+    folder: Path | None = None
+    """Its files."""
+    engine: str = ""
+    """Serving engine that reads them."""
+    base: Path | None = None
+    """Folder of the base that it stands on."""
+    recipe: str = ""
+    """How it was made."""
 
 
 class Checkpoints(Protocol):
@@ -49,6 +57,26 @@ class Checkpoints(Protocol):
 
 
 @dataclass(frozen=True)
+class Writing:
+    """What a recipe must know where answers are written rather than chosen: JSON objects or texts."""
+
+    kind: str
+    """`extract` or `generate`."""
+    train: Sequence[str]
+    """(train rows,) right answers: canonical JSON, or the text."""
+    validation: Sequence[str]
+    """(validation rows,)"""
+    json_schema: Mapping[str, Any] = field(default_factory=dict)
+    """Of the object that is extracted; empty for texts."""
+    instructions: str = ""
+    max_tokens: int = 256
+    rationales: Sequence[str] = ()
+    """(train rows,) why the answer is right, where a teacher said so; empty: none."""
+    score: Callable[[Sequence[str]], Floats] | None = None
+    """Answers to all validation rows -> (validation rows,) money lost, under the task's value function."""
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that a recipe may use, and the folder that it fills."""
 
@@ -67,8 +95,14 @@ class Job:
     hierarchy: Hierarchy = field(default_factory=Hierarchy)
     base: Path | None = None
     """Folder of the base model's files."""
+    device: str = "cpu"
+    """Where torch trains: `cpu` or `cuda`."""
     embed: Embed | None = None
     parts: tuple[Part, ...] = ()
+    writing: Writing | None = None
+    """None where answers are labels."""
+    unlabelled: Sequence[str] = ()
+    """Texts without an answer, to learn from what a teacher or the model itself says of them."""
     start: Path | None = None
     """Folder of the files of an earlier variant of the same recipe and base, to go on from; None: from the base."""
     start_labels: tuple[str, ...] = ()
@@ -97,7 +131,7 @@ class Draft:
     """What a recipe made."""
 
     engine: str
-    """Serving engine that reads the files: linear, static, encoder, blend."""
+    """Serving engine that reads the files: linear, static, encoder, blend, tagger, lm, onnx."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What was chosen and why, part of the variant's digest: no times, no paths."""
     measured: dict[str, Any] = field(default_factory=dict)
