@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up themselves.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS := static,train,postgres,s3,pii,analytics,worker,otel,demo,bench,dev
+EXTRAS := static,train,preference,onnx,gguf,ray,mlflow,postgres,s3,pii,analytics,worker,otel,demo,bench,dev
 export OMP_WAIT_POLICY = passive
 
 .PHONY: setup demo test check serve clean
