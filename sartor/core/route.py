@@ -81,6 +81,8 @@ class Upstream(Section):
     """Whether applications may ask for it by its own name, where their key's scope has it."""
     price: TokenPrice | None = None
     """Default: the list price of `model`."""
+    licence: str = "hosted-model-terms"
+    """What its answers may be used for, as a name of `core.licence`: `hosted-model-terms` forbids training on them."""
     timing: Timing = Timing()
     """How long it may take."""
     concurrency: Annotated[int, Field(ge=1, le=100_000)] = 256

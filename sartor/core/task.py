@@ -20,8 +20,12 @@ class SourcePick(Pick):
 
     licence: str = ""
     """Licence of these rows: `owned`, or a name of `core.licence`. Empty counts as unknown."""
-    split: Literal["train", "validation", "test"] | None = None
-    """The split that all its rows belong to; None: divided by `data.split`."""
+    split: Literal["train", "validation", "test", "unlabelled"] | None = None
+    """The split that all its rows belong to; None: divided by `data.split`. Of `unlabelled` rows the texts alone are
+    read; recipes such as `student` learn from them."""
+    labelled_by: str = ""
+    """The model that gave these rows' labels, where no person did: an upstream, or a hosted model of the catalogue. Its
+    terms become part of the licence."""
 
 
 class PromptMessage(Section):
@@ -75,6 +79,10 @@ class DataSpec(Section):
     """Where rows come from; at least one."""
     label: str = "label"
     """Column with the right answer."""
+    scores: str | None = None
+    """Column with a teacher's probabilities: a JSON object of label and number. A student learns from them."""
+    rationale: str | None = None
+    """Column that says why the answer is right, where a teacher said so."""
     group: str | None = None
     """Column whose equal values stay on one side of the split: a customer, a document."""
     time: str | None = None

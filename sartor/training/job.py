@@ -34,6 +34,10 @@ class Part:
     """Folder of the base that it stands on."""
     recipe: str = ""
     """How it was made."""
+    answer: Callable[[Sequence[str]], Floats] | None = None
+    """Texts -> (texts, labels) its calibrated probabilities; None for a variant that writes its answers."""
+    write: Callable[[Sequence[str]], list[str]] | None = None
+    """Texts -> its answers, canonical JSON or text; None for a variant that chooses among labels."""
 
 
 class Checkpoints(Protocol):
@@ -90,6 +94,8 @@ class Job:
     """Empty; the files that the recipe writes here become the variant's."""
     train_weights: Floats | None = None
     """(train rows,) weight of each example, mean 1; None: all alike."""
+    train_scores: Floats | None = None
+    """(train rows, labels) a teacher's probabilities, all zeros for a row without; None: no row has any."""
     train_groups: Sequence[str] | None = None
     """Rows of one group stand on one side of every fold."""
     hierarchy: Hierarchy = field(default_factory=Hierarchy)
