@@ -214,6 +214,8 @@ EXTRAS = {
     "accelerate": "train",
     "cleanlab": "train",
     "skeletoken": "train",
+    "gguf": "train",
+    "llguidance": "train",
     "psycopg": "postgres",
     "s3fs": "s3",
     "presidio_analyzer": "pii",

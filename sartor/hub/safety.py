@@ -12,8 +12,9 @@ from typing import Any
 
 from sartor.core.errors import RefusedError
 
-ALLOWED = ("*.safetensors", "*.json", "*.txt", "*.md", "LICENSE*", "NOTICE*")
-"""Name patterns of the files that are taken from a folder or a hub; no pickles, no scripts."""
+ALLOWED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.md", "LICENSE*", "NOTICE*")
+"""Name patterns of the files that are taken from a folder or a hub; no pickles, no scripts. Chat templates (.jinja)
+are filled in a sandbox."""
 DENIED_KEYS = frozenset({"auto_map", "custom_pipelines", "trust_remote_code", "_attn_implementation_internal"})
 MAX_JSON = 64 * 2**20
 MAX_HEADER = 100 * 2**20
