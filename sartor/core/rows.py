@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 SPLITS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"
+"""Rows whose texts alone are known. They stand beside the splits: nothing is measured on them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 from sartor.core.errors import PluginError, RefusedError
 from sartor.core.licence import Licence
 from sartor.core.progress import Progress, silent
-from sartor.core.rows import SPLITS, Hierarchy, Row, Snapshot
+from sartor.core.rows import SPLITS, UNLABELLED, Hierarchy, Row, Snapshot
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import Task
@@ -80,7 +80,7 @@ def build_dataset(
     """
     chosen = [_curator(pick.use, pick.settings) for pick in task.data.curate]  # wrong settings fail before any reading
     reading = reading or read_sources(task, base_dir, progress)
-    usable, unusable = _usable(reading.rows)
+    usable, unusable = _usable(reading)
     edited = relabelled(usable, task.relabel)
     usable, unusable = edited.kept, [*unusable, *edited.taken]
     bench = Workbench(usable, split_rows(usable, reading.given, task.data.split, task.seed))
@@ -91,8 +91,9 @@ def build_dataset(
             {"use": "relabel", "settings": {}, "taken": dict(reasons), "put_back": [], "notes": edited.notes}
         )
     _curate(task, bench, chosen, progress)
+    _drop_known(bench)
     _stop_leaks(task, bench)
-    if not bench.rows:
+    if not {bench.split_of[row.id] for row in bench.rows} - {UNLABELLED}:
         raise RefusedError(
             f"Making the data set of task '{task.name}' left no row: all {len(bench.quarantine)} are in quarantine "
             f"({_most_frequent_reasons(bench)}). Mend the source or loosen data.curate.",
@@ -128,11 +129,12 @@ def _curator(name: str, settings: dict[str, Any]) -> tuple[Plugin, Settings]:
     return plugin, plugin.read(settings)
 
 
-def _usable(rows: Sequence[Row]) -> tuple[list[Row], list[Taken]]:
+def _usable(reading: Reading) -> tuple[list[Row], list[Taken]]:
     kept: list[Row] = []
     taken: list[Taken] = []
-    for row in rows:
-        reason = "no text" if not row.text.strip() else "no label" if row.label is None else ""
+    for row in reading.rows:
+        needs_none = reading.given.get(row.id) == UNLABELLED
+        reason = "no text" if not row.text.strip() else "" if needs_none or row.label is not None else "no label"
         if reason:
             taken.append(Taken(row, reason))
         else:
@@ -175,6 +177,16 @@ def _account_for_all(plugin: Plugin, rows: Sequence[Row], result: Curated) -> No
         )
 
 
+def _drop_known(bench: Workbench) -> None:
+    """Unlabelled rows that stand in a split too have nothing to add."""
+    leaks = [leak for leak in find_leaks(bench.rows, bench.split_of) if bench.split_of[leak.loser.id] == UNLABELLED]
+    gone = {leak.loser.id for leak in leaks}
+    bench.rows = [row for row in bench.rows if row.id not in gone]
+    if gone:
+        counts = {"its text or group stands in a split": len(gone)}
+        bench.steps.append({"use": UNLABELLED, "settings": {}, "taken": counts, "put_back": [], "notes": {}})
+
+
 def _stop_leaks(task: Task, bench: Workbench) -> None:
     leaks = find_leaks(bench.rows, bench.split_of)
     if leaks and task.data.on_leak == "stop":
@@ -199,11 +211,12 @@ def _most_frequent_reasons(bench: Workbench) -> str:
 
 
 def _finish(task: Task, folder: Path, reading: Reading, bench: Workbench, found: dict[str, Any]) -> DatasetDraft:
-    splits = {split: [row for row in bench.rows if bench.split_of[row.id] == split] for split in SPLITS}
+    splits = {split: [row for row in bench.rows if bench.split_of[row.id] == split] for split in (*SPLITS, UNLABELLED)}
     labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
     snapshot = Snapshot(splits, labels, hierarchy_of(bench.rows, labels, task.data.levels))
     warnings = _idle_edits(task.data.edits, reading, bench)
-    counts = {split: len(rows) for split, rows in splits.items()} | {"quarantine": len(bench.quarantine)}
+    counts = {split: len(rows) for split, rows in splits.items() if rows or split in SPLITS}
+    counts["quarantine"] = len(bench.quarantine)
     facts = {**found, "levels": list(task.data.levels), "warnings": warnings}
     sheet = make_datasheet(
         task, snapshot, sources=reading.sources, steps=bench.steps, quarantine=bench.quarantine, facts=facts

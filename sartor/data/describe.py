@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sartor.core.licence import Licence
 from sartor.core.rows import SPLITS, Row, Snapshot
 from sartor.core.task import Task
+from sartor.data.reading import licence_of
 
 EDGES = (0, 10, 20, 40, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000)
 """Bins of text length in characters; the last one is open."""
@@ -47,7 +47,7 @@ def make_datasheet(
         "groups": {split: len({r.group for r in snapshot.splits[split] if r.group is not None}) for split in SPLITS},
         "times": {split: _span(snapshot.splits[split]) for split in SPLITS},
         "sources": [dict(source) for source in sources],
-        "licence": Licence.of(*(str(s["licence"]) for s in sources)).model_dump(mode="json"),
+        "licence": licence_of(sources).model_dump(mode="json"),
         "curators": [dict(step) for step in steps],
         "quarantine": dict(sorted(reasons.items())),
         "edits": list(task.data.edits),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sartor.core.errors import RefusedError
-from sartor.core.rows import Row
+from sartor.core.rows import UNLABELLED, Row
 from sartor.data.curator import Taken
 from sartor.data.near import NearIndex
 from sartor.data.text import key
 
-RANK = {"train": 0, "validation": 1, "test": 2}
+RANK = {UNLABELLED: -1, "train": 0, "validation": 1, "test": 2}
 """Of two rows on two sides, the one of lower rank goes."""
 SHOWN = 10
 NEAR = 0.75

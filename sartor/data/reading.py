@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,18 @@ from sartor.core.canonical import digest
 from sartor.core.errors import AskError, boundary, nearest
 from sartor.core.licence import Licence
 from sartor.core.progress import Progress, silent
-from sartor.core.rows import SPLITS, Row
+from sartor.core.rows import SPLITS, UNLABELLED, Row
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import SourcePick, Task
 
 SOURCES = Shelf("sartor.data.sources")
+TERMS = "hosted-model-terms"
+"""Of a teacher of whom nothing better is known."""
+TAUGHT = ("giant", "own")
+"""Who labelled a row (`said_by`), where it was a model: somebody else's, or one made here."""
+Terms = Callable[[str], Sequence[str]]
+"""A teacher's name -> licences of its answers."""
 STEP = 5000
 """Rows between two reports of progress."""
 
@@ -32,7 +38,7 @@ class Reading:
 
     rows: list[Row]
     given: dict[str, str]
-    """Row id -> split, for the rows whose source or split column says it."""
+    """Row id -> split (or `unlabelled`), for the rows whose source or split column says it."""
     sources: list[dict[str, Any]]
     """For the datasheet: title, plug-in, licence, split, rows."""
     licence: Licence
@@ -51,8 +57,11 @@ def open_source(pick: SourcePick, base_dir: Path) -> tuple[Plugin, Settings]:
     return source, params.model_copy(update=placed)
 
 
-def read_sources(task: Task, base_dir: Path, progress: Progress = silent) -> Reading:
+def read_sources(task: Task, base_dir: Path, progress: Progress = silent, terms: Terms = lambda _: (TERMS,)) -> Reading:
     """All rows of all sources of a task, in the order in which they stand.
+
+    Args:
+        terms: what a teacher's answers may be used for.
 
     Raises:
         AskError: a file cannot be read, or a column that the task names is not there; the message lists those that are.
@@ -73,8 +82,21 @@ def read_sources(task: Task, base_dir: Path, progress: Progress = silent) -> Rea
                 given[rows[-1].id] = split
         _need_columns(task, pick, there)
         fact = {"title": name, "use": pick.use, "licence": pick.licence or "unstated", "split": pick.split}
-        facts.append({**fact, "rows": len(rows) - before})
-    return Reading(rows, given, facts, Licence.of(*(p.licence for p in task.data.sources)))
+        taught = {teacher: list(terms(teacher)) for teacher in _teachers(pick, rows[before:])}
+        facts.append({**fact, **({"terms": taught} if taught else {}), "rows": len(rows) - before})
+    return Reading(rows, given, facts, licence_of(facts))
+
+
+def licence_of(sources: Sequence[Mapping[str, Any]]) -> Licence:
+    """What bears on rows of these sources: their own licences, and the terms of whoever labelled them."""
+    taught = [str(name) for source in sources for names in source.get("terms", {}).values() for name in names]
+    return Licence.of(*(str(source["licence"]) for source in sources), *taught)
+
+
+def _teachers(pick: SourcePick, rows: Sequence[Row]) -> list[str]:
+    """The models that labelled rows of a source: the one that the task file names, and those that the rows name."""
+    said = {row.extra.get("by", "") for row in rows if row.extra.get("said_by") in TAUGHT}
+    return sorted((said | {pick.labelled_by}) - {""})
 
 
 def title(pick: SourcePick) -> str:
@@ -126,7 +148,11 @@ class _Columns:
 def _need_columns(task: Task, pick: SourcePick, there: Mapping[str, None]) -> None:
     """Every column that the task names must stand in at least one row of each source."""
     data = task.data
-    wanted = dict.fromkeys(_Columns.of(task).inputs, "input.columns") | {data.label: "data.label"}
+    wanted = dict.fromkeys(_Columns.of(task).inputs, "input.columns")
+    if pick.split == UNLABELLED:
+        data = data.model_copy(update={"group": None, "time": None, "levels": ()})  # what is there is read all the same
+    else:
+        wanted[data.label] = "data.label"
     wanted |= {data.group: "data.group"} if data.group else {}
     wanted |= {data.time: "data.time"} if data.time else {}
     wanted |= dict.fromkeys(data.levels, "data.levels")
@@ -172,7 +198,7 @@ def _row(task: Task, pick: SourcePick, record: Mapping[str, Any], columns: _Colu
     data = task.data
     cells = {_sound(name): text for name, value in record.items() if (text := as_text(value)) is not None}
     inputs = {name: cells.get(name, "") for name in columns.inputs}
-    label = cells.get(data.label, "").strip() or None
+    label = None if pick.split == UNLABELLED else cells.get(data.label, "").strip() or None
     named = digest([pick.use, pick.split or "", inputs, label])[:16]
     seen[named] += 1
     return Row(

@@ -1,7 +1,7 @@
 """Rows to files and back, in bytes that depend on nothing but the rows. Knows nothing of curation.
 
 A data set folder holds `train.parquet`, `validation.parquet`, `test.parquet`, `quarantine.parquet`, `labels.json`
-and `datasheet.json`.
+and `datasheet.json`; `unlabelled.parquet` only where there are such rows.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from sartor.core.canonical import canonical
 from sartor.core.errors import NotFoundError, StoreError
-from sartor.core.rows import SPLITS, Hierarchy, Row, Snapshot
+from sartor.core.rows import SPLITS, UNLABELLED, Hierarchy, Row, Snapshot
 
 FIELDS = ("id", "text", "label", "inputs", "group", "time", "source", "extra")
 MAPS = ("inputs", "extra")
@@ -28,6 +28,8 @@ def write_snapshot(folder: Path, snapshot: Snapshot, quarantine: Sequence[Mappin
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         _write(folder / f"{split}.parquet", [as_dict(row) for row in snapshot.splits.get(split, ())], FIELDS)
+    if snapshot.splits.get(UNLABELLED):
+        write_rows(folder / f"{UNLABELLED}.parquet", snapshot.splits[UNLABELLED])
     _write(folder / "quarantine.parquet", quarantine, (*FIELDS, *QUARANTINE_FIELDS))
     levels, parents = snapshot.hierarchy.levels, snapshot.hierarchy.parents
     labels = {
@@ -46,7 +48,8 @@ def read_snapshot(folder: Path) -> Snapshot:
         StoreError: a file of it cannot be read.
     """
     labels = labels_of(read_json(folder / "labels.json"))
-    return replace(labels, splits={split: _rows(_read(folder / f"{split}.parquet")) for split in SPLITS})
+    there = [split for split in (*SPLITS, UNLABELLED) if split in SPLITS or (folder / f"{split}.parquet").is_file()]
+    return replace(labels, splits={split: _rows(_read(folder / f"{split}.parquet")) for split in there})
 
 
 def labels_of(labels: Mapping[str, Any]) -> Snapshot:

@@ -16,6 +16,8 @@ from sartor.core.task import SplitSpec
 from sartor.data.text import key
 
 Unit = list[Row]
+SYNTHETIC = "synthetic"
+"""Column that says that a model wrote the row, the text too."""
 
 
 def split_rows(rows: Sequence[Row], given: Mapping[str, str], spec: SplitSpec, seed: int) -> dict[str, str]:
@@ -31,10 +33,13 @@ def split_rows(rows: Sequence[Row], given: Mapping[str, str], spec: SplitSpec, s
     """
     splits = {row.id: given[row.id] for row in rows if row.id in given}
     stated = set(splits.values())
-    free = [row for row in rows if row.id not in given]
+    # What a model wrote itself is learned from, and nothing is chosen or tested by it.
+    splits |= {row.id: "train" for row in rows if row.extra.get(SYNTHETIC) and row.id not in given}
+    free = [row for row in rows if row.id not in splits]
     # Rows that a source calls training still lend the validation rows that nobody else gave.
     lends = "validation" not in stated and spec.validation > 0
-    carved = free + ([row for row in rows if splits.get(row.id) == "train"] if lends else [])
+    lent = [row for row in rows if splits.get(row.id) == "train" and not row.extra.get(SYNTHETIC)]
+    carved = free + (lent if lends else [])
     shares = {
         "test": 0.0 if "test" in stated else spec.test,
         "validation": spec.validation if lends else 0.0,

@@ -12,12 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from sartor.core.errors import AskError, RefusedError
-from sartor.core.licence import Licence
 from sartor.core.records import Dataset
-from sartor.core.rows import SPLITS, Row
+from sartor.core.rows import Row
 from sartor.core.shelf import explain
 from sartor.core.task import Candidate, Task
-from sartor.data.reading import Reading
+from sartor.data.reading import Reading, licence_of
 from sartor.data.reading import title as title_of
 from sartor.data.snapshot import read_datasheet, read_quarantine, read_snapshot
 from sartor.pipeline.curate import curate
@@ -161,9 +160,9 @@ def _reading(folder: Path, without: What | None) -> Reading:
     gone = {source["title"] for source in sheet["sources"]} - {source["title"] for source in sources}
     rows: list[Row] = []
     given: dict[str, str] = {}
-    for split in SPLITS:
-        rows += snapshot.splits[split]
-        given.update((row.id, split) for row in snapshot.splits[split])
+    for split, there in snapshot.splits.items():
+        rows += there
+        given.update((row.id, split) for row in there)
     fields = Row.__dataclass_fields__
     for out in read_quarantine(folder):
         rows.append(Row(**{name: out[name] for name in fields}))
@@ -171,7 +170,7 @@ def _reading(folder: Path, without: What | None) -> Reading:
             given[out["id"]] = out["split"]
     kept = [row for row in rows if row.source not in gone and not leaves(row, without)]
     ids = {row.id for row in kept}
-    licence = Licence.of(*(str(source["licence"]) for source in sources))
+    licence = licence_of(sources)
     return Reading(kept, {name: split for name, split in given.items() if name in ids}, sources, licence)
 
 
@@ -180,7 +179,7 @@ def _is(source: Mapping[str, Any], without: What | None) -> bool:
         return False
     return bool(
         (without.kind == "source" and source["title"] == without.value)
-        or (without.kind == "licence" and (source["licence"] or UNSTATED) == without.value)
+        or (without.kind == "licence" and without.value in licence_of([source]).names)
     )
 
 
@@ -206,5 +205,5 @@ def without_recalled(reading: Reading, recalls: Sequence[What]) -> Reading:
     ids = {row.id for row in rows}
     sources = [source for source in reading.sources if source["title"] not in gone]
     given = {name: split for name, split in reading.given.items() if name in ids}
-    licence = Licence.of(*(str(source["licence"]) for source in sources)) if sources else reading.licence
+    licence = licence_of(sources) if sources else reading.licence
     return replace(reading, rows=rows, given=given, sources=sources, licence=licence)

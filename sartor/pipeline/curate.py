@@ -13,6 +13,7 @@ from sartor.core.task import Task
 from sartor.data.reading import Reading, read_sources
 from sartor.data.snapshot import read_snapshot
 from sartor.pipeline.memo import Step, once
+from sartor.pipeline.teachers import teachers_of, terms_of
 from sartor.pipeline.workshop import Workshop
 
 CURATORS = Shelf("sartor.data.curators")
@@ -27,7 +28,7 @@ def read(shop: Workshop, task: Task, base_dir: Path) -> Reading:
     from sartor.pipeline.alteration import without_recalled
     from sartor.pipeline.recall_kept import recalls
 
-    found = read_sources(task, base_dir, shop.progress)
+    found = read_sources(task, base_dir, shop.progress, lambda teacher: terms_of(shop, task, teacher))
     left = without_recalled(found, recalls(shop))
     if found.rows and not left.rows:
         raise RefusedError(
@@ -60,7 +61,8 @@ def curate(shop: Workshop, task: Task, base_dir: Path, reading: Reading) -> Data
                 made_by="data",
                 licence=draft.licence,
                 # Examples are texts of rows: they stay in the datasheet, where a sweep or an erasure reaches them.
-                facts={name: fact for name, fact in draft.facts.items() if name != "near_examples"},
+                facts={name: fact for name, fact in draft.facts.items() if name != "near_examples"}
+                | teachers_of(reading.sources),
                 task=task.name,
                 labels=draft.labels,
                 counts=draft.counts,

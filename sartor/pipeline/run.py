@@ -28,6 +28,7 @@ from sartor.pipeline.make import made_for, make, order
 from sartor.pipeline.onward import Onward
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
 from sartor.pipeline.report import write_report
+from sartor.pipeline.teachers import refuse_forbidden
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.variants import register_many
 
@@ -132,7 +133,9 @@ def hall_on(shop: Workshop, task: Task, dataset: Dataset, *, may: Sequence[str] 
 
     Raises:
         AskError: the task does not fit the rows; every error is named.
+        RefusedError: a model labelled rows, and its terms forbid to train on its answers.
     """
+    refuse_forbidden(task, dataset)
     contract = shop.store.ledger.put(TaskRecord(name=task.name, contract=task.body()))
     snapshot = open_dataset(shop, dataset)
     errors = [f.says for f in check_task(task, snapshot) if f.level == "error" and f.what not in may]
