@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks._postgres import Cluster, cluster
+from benchmarks._tiny_lm import write_tiny_lm
 
 STRICT = os.environ.get("SARTOR_TEST_STRICT") == "1"
 """Set in CI: a test that was skipped for lack of a service or of data is a failure there."""
@@ -143,6 +144,13 @@ def tiny_linear(tmp_path_factory: pytest.TempPathFactory) -> TinyLinear:
     calibration = {"temperature": 0.5, "energy": [-3.0, 1.0], "novelty": None, "threshold": 2.0}
     (folder / "calibration.json").write_text(json.dumps(calibration))
     return TinyLinear(folder, tuple(TINY_ROWS), tuple(fitted), model)
+
+
+@pytest.fixture(scope="session")
+def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a causal language model of two layers, random weights, with tokenizer and chat template."""
+    pytest.importorskip("transformers")
+    return write_tiny_lm(tmp_path_factory.mktemp("tiny-lm") / "base")
 
 
 @pytest.fixture(scope="session")
