@@ -14,7 +14,6 @@ from sartor.core.records import Dataset, UpstreamRecord, Variant
 from sartor.core.task import Task
 from sartor.data.reading import TERMS
 from sartor.hub.catalogue_reading import entries
-from sartor.pipeline.declared import UPSTREAM, names
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.variants import resolve
 
@@ -44,6 +43,8 @@ def known_terms(shop: Workshop, teacher: str) -> tuple[str, ...]:
     Raises:
         NotFoundError: it is none of these.
     """
+    from sartor.pipeline.declared import UPSTREAM, names
+
     pointer = shop.store.ledger.resolve(teacher + UPSTREAM)
     declared = shop.store.ledger.get(pointer.digest) if pointer and pointer.digest else None
     if isinstance(declared, UpstreamRecord):
