@@ -103,6 +103,43 @@ class Written:
     finish: Literal["stop", "length", "deadline", "cancelled"] = "stop"
     logprobs: tuple[tuple[str, float], ...] = ()
     """(token, natural logarithm of its probability), where they were wished for."""
+    cost: float = 0.0
+    """Money that somebody else charged for it, in the currency of the books."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody else's model answered."""
+
+    text: str
+    usage: Usage
+    cost: float
+    """Money that it charged."""
+    finish: str = "stop"
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """(token, natural logarithm of its probability), where it gives them."""
+
+
+class Upstreams(Protocol):
+    """Somebody else's models, by the names under which they are declared; where their keys are, nobody here knows."""
+
+    def ask(self, upstream: str, chats: Sequence[Mapping[str, Any]]) -> list[Told]:
+        """One answer per chat (bodies of OpenAI's protocol, without `model`), in order; blocks.
+
+        Raises:
+            NotFoundError: no upstream of this name is declared.
+            UpstreamError: it did not answer.
+        """
+        ...
+
+
+@runtime_checkable
+class AsksOthers(Protocol):
+    """An engine whose variants are somebody else's models, asked with a prompt of ours."""
+
+    def ask_by(self, upstreams: Upstreams) -> None:
+        """Use these from now on."""
+        ...
 
 
 @runtime_checkable
@@ -147,12 +184,15 @@ class Mixer(Protocol):
         ...
 
 
-def open_engine(name: str, base: Path | None = None, *, threads: int = 1) -> Engine | Mixer | Writer:
+def open_engine(
+    name: str, base: Path | None = None, *, threads: int = 1, upstreams: Upstreams | None = None
+) -> Engine | Mixer | Writer:
     """Take an engine from the shelf.
 
     Args:
         base: folder of the base model's files, for engines that have one.
         threads: CPU threads that one pass may use, where the engine can use several.
+        upstreams: whom an engine asks whose variants are somebody else's models.
 
     Raises:
         NotFoundError: no such engine; the known ones are listed.
@@ -161,4 +201,6 @@ def open_engine(name: str, base: Path | None = None, *, threads: int = 1) -> Eng
     plugin = ENGINES.take(name)
     settings = {"threads": threads} if "threads" in plugin.params.model_fields else {}
     engine: Engine | Mixer | Writer = plugin(base, plugin.read(settings))
+    if upstreams is not None and isinstance(engine, AsksOthers):
+        engine.ask_by(upstreams)
     return engine
