@@ -35,6 +35,7 @@ SHELVES = {
     "sartor.gateway.policies": "What answers a route: `use` of its policy, settings beside it.",
     "sartor.gateway.protocols": "How upstreams are spoken to: `protocol` of an upstream.",
     "sartor.feedback.judges": "Who else says whether an answer was right: `use` of a judge under `judges`.",
+    "sartor.pipeline.exporters": "Where a variant can go: `--to` of `sartor export`, settings by `--set key=value`.",
 }
 """Package -> what stands on that shelf."""
 NOTE = "<!-- Made by `python -m sartor.interfaces.reference` from the code: edit the code. -->"

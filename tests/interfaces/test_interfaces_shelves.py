@@ -24,6 +24,7 @@ AT_LEAST = {
     "sartor.gateway.policies": 9,
     "sartor.gateway.protocols": 3,
     "sartor.feedback.judges": 3,
+    "sartor.pipeline.exporters": 1,
 }
 PLUGINS = [(package, name) for package in SHELVES for name in Shelf(package).own()]
 

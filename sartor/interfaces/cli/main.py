@@ -21,6 +21,7 @@ from sartor.interfaces.cli import (
     keys,
     labelling,
     learning,
+    leaving,
     recall,
     registry,
     routes,
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, explaining, jobs, labelling, learning, serving, top, upkeep, watching):
+for part in (chain, decisions, explaining, jobs, labelling, learning, leaving, serving, top, upkeep, watching):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")

@@ -1,0 +1,107 @@
+"""How the files of each serving engine are opened outside: which scripts, which packages, which paths.
+
+One table for all targets that hold a variant's files as they are. Knows no target.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sartor.core.errors import unknown
+from sartor.pipeline.goods import Goods, Packed, based, copied
+from sartor.serving.files import read_json
+
+NUMPY = ("numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Paths inside the export."""
+
+    model: str
+    """Of the variant's files."""
+    base: str
+    """Of its base's."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How one engine's files are opened outside."""
+
+    packed: Callable[[Goods, Place], Packed]
+    needs_base: Callable[[Goods], bool]
+    """Whether the variant's files alone are not enough."""
+
+
+def as_they_are(goods: Goods, out: Path, at: str = "") -> Packed:
+    """Copy the variant into `model/` and its base into `base/`; a mixture's parts into `parts/ROLE/`.
+
+    Raises:
+        NotFoundError: nobody has said how this engine's files are opened outside.
+    """
+    engine = goods.variant.engine
+    if engine not in ENGINES:
+        raise unknown("engine that can leave", engine, ENGINES)
+    place = Place(f"{at}model", f"{at}base")
+    copied(goods.folder, out / place.model)
+    if ENGINES[engine].needs_base(goods):
+        copied(based(goods), out / place.base)
+    packed = ENGINES[engine].packed(goods, place)
+    if not goods.parts:
+        return packed
+    return _mixed(goods, packed, {role: as_they_are(p, out, f"{at}parts/{role}/") for role, p in goods.parts.items()})
+
+
+def _mixed(goods: Goods, packed: Packed, parts: Mapping[str, Packed]) -> Packed:
+    """What a mixture says of its parts."""
+    shares = [
+        {
+            **share,
+            "model": parts[share["role"]].model,
+            "calibration": read_json(goods.parts[share["role"]].folder, "calibration.json"),
+        }
+        for share in packed.model["parts"]
+    ]
+    every = [*parts.values(), packed]
+    return replace(
+        packed,
+        model={**packed.model, "parts": shares},
+        scripts=tuple(dict.fromkeys(name for one in every for name in one.scripts)),
+        requires=tuple(sorted({name for one in every for name in one.requires})),
+    )
+
+
+def _linear(goods: Goods, place: Place) -> Packed:  # noqa: ARG001 - one signature for all
+    return Packed({"engine": "linear", "folder": place.model}, ("linear",), NUMPY)
+
+
+def _static(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+    model = {"engine": "static", "base": place.base, "head": f"{place.model}/head.safetensors"}
+    return Packed(model, ("heads", "static"), (*NUMPY, "tokenizers"))
+
+
+def _encoder(goods: Goods, place: Place) -> Packed:
+    tuned, adapted = goods.holds("encoder"), goods.holds("adapter")
+    model = {
+        "engine": "encoder",
+        "encoder": f"{place.model}/encoder" if tuned else place.base,
+        "adapter": f"{place.model}/adapter" if adapted else None,
+        "head": f"{place.model}/head.safetensors",
+    }
+    packages = (*NUMPY, "tokenizers", "torch", "transformers", *(("peft",) if adapted else ()))
+    return Packed(model, ("heads", "encoder"), packages)
+
+
+def _blend(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+    said = json.loads((goods.folder / "blend.json").read_text(encoding="utf-8"))
+    return Packed({"engine": "blend", "mix": said["mix"], "parts": said["parts"]}, ("blend",), NUMPY)
+
+
+ENGINES: Mapping[str, Opening] = {
+    "linear": Opening(_linear, lambda _: False),
+    "static": Opening(_static, lambda _: True),
+    "encoder": Opening(_encoder, lambda goods: not goods.holds("encoder")),
+    "blend": Opening(_blend, lambda _: False),
+}
+"""Serving engine -> how its files are opened outside."""
