@@ -76,8 +76,26 @@ class Writing:
     max_tokens: int = 256
     rationales: Sequence[str] = ()
     """(train rows,) why the answer is right, where a teacher said so; empty: none."""
+    right: Callable[[str, str], bool] | None = None
+    """(truth, answer) -> whether all of it is right; None: letter by letter."""
     score: Callable[[Sequence[str]], Floats] | None = None
     """Answers to all validation rows -> (validation rows,) money lost, under the task's value function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What files answered when they were tried, by the engine that would serve them."""
+
+    output: str
+    """The text; for an extraction the JSON object with all that was said."""
+    cost: float = 0.0
+    """Money that somebody else charged for it."""
+    tokens: int = 0
+    """Read and written."""
+
+
+Try = Callable[[str, Path, Sequence[str]], Sequence[Trial]]
+"""Answers of an unfinished variant: engine, folder of its files, texts."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +125,8 @@ class Job:
     parts: tuple[Part, ...] = ()
     writing: Writing | None = None
     """None where answers are labels."""
+    attempt: Try | None = None
+    """Tries unfinished files through the engine that would serve them, for recipes that choose by answers."""
     unlabelled: Sequence[str] = ()
     """Texts without an answer, to learn from what a teacher or the model itself says of them."""
     start: Path | None = None
