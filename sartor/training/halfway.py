@@ -28,7 +28,7 @@ class Best(Protocol):
     weights: list[torch.Tensor]
     """Empty before the first was judged."""
     score: tuple[float, float] | None
-    history: list[dict[str, float]]
+    history: list[Any]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class Logbook:
 
     job: Job
     course: Course
+    what: str = WHAT
+    """What progress calls it."""
     _kept: int = field(default=0, init=False)
     _lost: int = field(default=0, init=False)
     _found: int = field(default=0, init=False)
@@ -128,7 +130,7 @@ class Logbook:
             Stopped, Later: as told by whoever watches.
         """
         try:
-            self.job.progress(WHAT, done, self.course.steps)
+            self.job.progress(self.what, done, self.course.steps)
         except (Stopped, Later) as told:
             if isinstance(told, Later) or told.why == "pause":
                 self._keep(done)

@@ -1,0 +1,145 @@
+"""What the recipes `lora` and `full` share: from a job with written answers to rows, a learner, and the files beside it.
+
+Models of a known build go through the lean loop's own forward pass; others, and any where it is asked for, through
+transformers and peft, the reference. Knows no strategy and no engine.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from sartor.core.errors import AskError
+from sartor.training.causal_lean import Lean, knows, load
+from sartor.training.causal_learners import Kept, Learner
+from sartor.training.causal_loop import Plan, train
+from sartor.training.causal_rows import Reader, Rows, TooLong
+from sartor.training.encoder import has_bfloat16, repeatable
+from sartor.training.job import Draft, Job, Writing
+
+Loop = Literal["auto", "lean", "plain"]
+
+
+@dataclass(frozen=True)
+class How:
+    """What both recipes are told."""
+
+    recipe: str
+    plan: Plan
+    layers: int | None
+    """Top layers that are trained; None: all."""
+    keep_trunk: bool
+    """Whether what the layers below made of the rows is kept in memory."""
+    max_row: int | None
+    too_long: TooLong
+    rationale_weight: float
+    loop: Loop
+
+
+Lean_ = Callable[[Lean, Kept], Learner]
+Plain = Callable[[Path, int | None], Learner]
+
+
+def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
+    """Train, and write the learner's files and `writing.json`.
+
+    Args:
+        lean: makes the learner on the model that is written out here.
+        plain: makes it on transformers and peft; given the base's folder and how many top layers are trained.
+
+    Raises:
+        AskError: the task's answers are labels, no row fits, or the lean loop is asked for and does not know the base.
+    """
+    writing = _writing(job, how.recipe)
+    base = job.needs_base(how.recipe)
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    tokenizer = tokenizer_of(base)
+    reader = Reader(tokenizer, writing.instructions, _limit(config, how), how.too_long, how.rationale_weight)
+    weight = how.rationale_weight
+    given = reader.read(job.train_texts, writing.train, writing.rationales if weight else ())
+    validation = Reader(tokenizer, writing.instructions, reader.limit, "drop").read(
+        job.validation_texts, writing.validation
+    ) if len(job.validation_texts) else Rows([], [])  # fmt: skip
+    with repeatable(job.seed, job.threads):
+        learner = _learner(base, config, how, lean, plain, (given, validation))
+        made = train(learner, given, validation.rows, job, how.plan)
+    learner.save(job.folder, made.which)
+    write_writing(job.folder, writing, tokenizer)
+    facts = {
+        "precision": "bfloat16" if has_bfloat16() else "float32",
+        "loop": type(learner).__module__.rsplit("_", 1)[-1].replace("learners", "lean"),
+        **({"too_long": given.facts} if given.facts else {}),
+        **({"rationales": sum(len(row.branches) > 1 for row in given.rows)} if writing.rationales else {}),
+        **({"rate": how.plan.rates[made.which]} if len(how.plan.rates) > 1 else {}),
+        **made.facts,
+    }
+    return Draft(engine="lm", facts=facts, measured=made.measured)
+
+
+def write_writing(folder: Path, writing: Writing, tokenizer: Any) -> None:
+    """What the engine must know of the task when it serves."""
+    told = {
+        "kind": writing.kind,
+        "instructions": writing.instructions,
+        "json_schema": dict(writing.json_schema),
+        "max_tokens": writing.max_tokens,
+        "stop": [],
+    }
+    (folder / "writing.json").write_text(json.dumps(told, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def tokenizer_of(base: Path) -> Any:
+    """The base's own tokenizer, with its chat template."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(base, local_files_only=True)
+
+
+def dtype() -> torch.dtype:
+    """What frozen weights and products are held in: bfloat16 where the CPU multiplies it."""
+    return torch.bfloat16 if has_bfloat16() else torch.float32
+
+
+def _learner(
+    base: Path, config: dict[str, Any], how: How, lean: Lean_, plain: Plain, parts: tuple[Rows, Rows]
+) -> Learner:
+    if how.loop == "plain" or (how.loop == "auto" and not knows(config)):
+        return plain(base, how.layers)
+    if not knows(config):
+        raise AskError(
+            f"The lean loop knows models built like Llama, and this base is of type '{config.get('model_type')}': "
+            "leave 'loop' out, or set it to plain.",
+            code="unknown_build",
+            param="candidates.params.loop",
+        )
+    model = load(base, dtype())
+    bottom = 0 if how.layers is None else max(model.shape.layers - how.layers, 0)
+    kept = Kept(model, bottom)
+    if how.keep_trunk:
+        kept.fill([row for part in parts for row in part.rows])
+    return lean(model, kept)
+
+
+def _writing(job: Job, recipe: str) -> Writing:
+    if job.writing is None:
+        raise AskError(
+            f"Recipe '{recipe}' teaches a language model to write answers, and this task's answers are labels: take "
+            "head, adapter or tune, or make the task one of kind 'generate'.",
+            code="wrong_kind",
+            param="candidates.recipe",
+        )
+    return job.writing
+
+
+def _limit(config: dict[str, Any], how: How) -> int:
+    allowed = int(config.get("max_position_embeddings") or config.get("n_positions") or 0)
+    if how.max_row and allowed and how.max_row > allowed:
+        raise AskError(
+            f"'max_row' is {how.max_row:,} tokens and the base reads {allowed:,} at most.",
+            code="bad_params",
+            param="candidates.params.max_row",
+        )
+    return how.max_row or allowed
