@@ -216,6 +216,8 @@ EXTRAS = {
     "skeletoken": "train",
     "gguf": "train",
     "llguidance": "train",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "psycopg": "postgres",
     "s3fs": "s3",
     "presidio_analyzer": "pii",

@@ -5,7 +5,7 @@ Mean pooling after Reimers & Gurevych 2019, "Sentence-BERT".
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,7 @@ import torch
 
 from sartor.core.errors import StoreError
 from sartor.core.predict import Floats
-from sartor.serving.tokens import Tokenizer, Tokens
-
-MAX_TOKENS = 128
-BATCH_TOKENS = 512
-"""Tokens of one forward pass, padding included: activations then stay in cache (MiniLM: 2048 takes a sixth longer)."""
+from sartor.serving.tokens import MAX_TOKENS, Tokenizer, Tokens, batches
 
 
 class Trunk:
@@ -34,20 +30,37 @@ class Trunk:
         """
         torch.set_num_threads(threads)
         self._model = _load(folder, adapter).to(getattr(torch, dtype)).eval()
-        self._tokens = Tokenizer(folder, most=MAX_TOKENS, special=True)
         self._pad = int(self._model.config.pad_token_id or 0)
+        self._tokens = Tokenizer(folder, most=_longest(self._model.config), special=True)
         self._size = int(self._model.config.hidden_size)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """(texts, d) L2-normalised float32 embeddings."""
         encoded = self._tokens(texts)
         out = np.zeros((len(texts), self._size), dtype=np.float32)
-        for rows in _batches(encoded):
+        for rows in batches(encoded):
             out[rows] = self._forward([encoded[row] for row in rows])
         return out
 
+    def states(self, encoded: Sequence[Tokens]) -> list[Floats]:
+        """(tokens, d) float32 of each text: what the encoder makes of every token of it."""
+        found: list[Floats] = [np.zeros((0, self._size), dtype=np.float32)] * len(encoded)
+        for rows in _batches(encoded):
+            with torch.inference_mode():
+                hidden = self._hidden([encoded[row] for row in rows])[0].numpy()
+            for place, row in enumerate(rows):
+                found[row] = hidden[place, : len(encoded[row])]
+        return found
+
     @torch.inference_mode()
     def _forward(self, batch: list[Tokens]) -> Floats:
+        hidden, mask, lengths = self._hidden(batch)
+        pooled = (hidden * mask[..., None]).sum(1) / lengths[:, None]
+        found: Floats = torch.nn.functional.normalize(pooled, dim=1).numpy()
+        return found
+
+    def _hidden(self, batch: list[Tokens]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(batch, longest, d) states in float32, (batch, longest) where there are tokens, (batch,) how many."""
         longest = max(len(ids) for ids in batch)
         tokens = torch.full((len(batch), longest), self._pad)
         for row, ids in enumerate(batch):
@@ -56,9 +69,7 @@ class Trunk:
         mask = torch.arange(longest) < lengths[:, None]
         # Without padding there is nothing to mask, and attention without a mask takes the fast path.
         hidden = self._model(input_ids=tokens, attention_mask=None if bool(mask.all()) else mask.long())[0].float()
-        pooled = (hidden * mask[..., None]).sum(1) / lengths[:, None]
-        found: Floats = torch.nn.functional.normalize(pooled, dim=1).numpy()
-        return found
+        return hidden, mask, lengths
 
 
 def _load(folder: Path, adapter: Path | None) -> Any:
@@ -84,12 +95,8 @@ def _load(folder: Path, adapter: Path | None) -> Any:
         ) from error
 
 
-def _batches(encoded: Sequence[Tokens]) -> Iterator[list[int]]:
-    """Rows of like length together, so that little of a pass is padding."""
-    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]), reverse=True)
-    start = 0
-    while start < len(order):
-        longest = max(len(encoded[order[start]]), 1)
-        step = max(BATCH_TOKENS // longest, 1)
-        yield order[start : start + step]
-        start += step
+def _longest(config: Any) -> int:
+    """Tokens that a text is cut after: 128, or fewer where the encoder has no more positions."""
+    # Some architectures count positions from their pad token on: those before it are no places for words.
+    before = int(config.pad_token_id or 0) + 1 if config.model_type in ("mpnet", "roberta", "xlm-roberta") else 0
+    return min(MAX_TOKENS, int(getattr(config, "max_position_embeddings", 0) or MAX_TOKENS + before) - before)
