@@ -41,6 +41,7 @@ class Tokenizer:
         name = json.loads(found.to_str())["model"].get("unk_token")
         self.unknown: int | None = found.token_to_id(name) if name else None
         self._encode = found.encode_batch_fast
+        self._encode_one = found.encode
         self._special = special
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
@@ -50,6 +51,11 @@ class Tokenizer:
         hides its CPU time from the thread whose answer it is.
         """
         return [self._encode([text], add_special_tokens=self._special)[0].ids for text in texts]
+
+    def placed(self, text: str) -> tuple[Tokens, list[tuple[int, int]]]:
+        """Token ids of a text, and where each stands in it by characters; the model's own tokens stand at (0, 0)."""
+        found = self._encode_one(text, add_special_tokens=self._special)
+        return found.ids, found.offsets
 
 
 def batches(encoded: Sequence[Tokens]) -> Iterator[list[int]]:

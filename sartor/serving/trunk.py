@@ -45,7 +45,7 @@ class Trunk:
     def states(self, encoded: Sequence[Tokens]) -> list[Floats]:
         """(tokens, d) float32 of each text: what the encoder makes of every token of it."""
         found: list[Floats] = [np.zeros((0, self._size), dtype=np.float32)] * len(encoded)
-        for rows in _batches(encoded):
+        for rows in batches(encoded):
             with torch.inference_mode():
                 hidden = self._hidden([encoded[row] for row in rows])[0].numpy()
             for place, row in enumerate(rows):
