@@ -5,7 +5,8 @@ Temperature scaling is Guo et al. 2017, "On calibration of modern neural network
 al. 2020, "Energy-based out-of-distribution detection".
 """
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,30 @@ from sartor.core.predict import Floats
 
 Spread = tuple[float, Annotated[float, Field(gt=0)]]
 """Mean and standard deviation of a score on validation rows."""
+
+
+class ClaimScale(BaseModel):
+    """From the score of a written value to its chances: logistic, with an offset for each field (Platt 1999)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    right: tuple[float, float] = (1.0, 0.0)
+    """Slope and offset of the log-odds that the value is right."""
+    absent: tuple[float, float] = (0.0, 0.0)
+    """Slope and offset of the log-odds that nothing should stand there, given that the value is not right."""
+    fields: dict[str, float] = Field(default_factory=dict)
+    """Field -> what is added to the log-odds of being right."""
+    unseen: Annotated[float, Field(ge=0)] = 0.0
+    """Values an answer of which the model has no idea, in the mean."""
+
+    def chances(self, score: float, name: str) -> tuple[float, float]:
+        """(right, absent) of a value in a field."""
+        right = _logistic(self.right[0] * score + self.right[1] + self.fields.get(name, 0.0))
+        return right, (1.0 - right) * _logistic(self.absent[0] * score + self.absent[1])
+
+
+def _logistic(odds: float) -> float:
+    return 1.0 / (1.0 + math.exp(-max(min(odds, 500.0), -500.0)))
 
 
 class Calibration(BaseModel):
@@ -28,6 +53,12 @@ class Calibration(BaseModel):
     """None where the variant knows no distance to its training rows."""
     threshold: float = 0.0
     """Out-of-scope score that 95 % of the validation rows stay under."""
+    claims: ClaimScale | None = None
+    """Of a variant that writes its answers; None of one that chooses labels."""
+
+    def content(self) -> dict[str, Any]:
+        """As `calibration.json` has it; what says nothing of this variant is left out."""
+        return self.model_dump(mode="json", exclude={"claims"} if self.claims is None else None)
 
     def probabilities(self, logits: Floats) -> Floats:
         """Softmax of logits (..., labels) divided by the temperature, in double precision."""

@@ -6,9 +6,9 @@ wherever the variant runs. Knows no models and no files.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -20,14 +20,12 @@ K1, B = 1.2, 0.75
 
 
 class ExampleSet(Section):
-    """Examples as they are kept beside a variant."""
+    """Examples as they are kept beside a variant, in its `writing.json`."""
 
-    choose: Literal["fixed", "nearest"] = "fixed"
-    """Always the first ones, or those that share the most telling words with the question."""
-    shots: Annotated[int, Field(ge=0)] = 0
-    """How many are shown."""
-    pool: tuple[tuple[str, str], ...] = ()
-    """(input, right answer), to choose from."""
+    examples: tuple[tuple[str, str], ...] = ()
+    """(input, right answer)."""
+    nearest: Annotated[int, Field(ge=0)] = 0
+    """So many are shown, those that share the most telling words with the question; 0: all, in this order."""
 
 
 class Examples:
@@ -37,14 +35,19 @@ class Examples:
         """Index the pool, where there is something to find in it."""
         self._kept = kept
         self._postings: dict[str, list[tuple[int, float]]] = {}
-        if kept.choose == "nearest" and kept.shots:
-            self._index([asked for asked, _ in kept.pool])
+        if kept.nearest:
+            self._index([asked for asked, _ in kept.examples])
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Examples":
+        """Those of a `writing.json`."""
+        return cls(ExampleSet.model_validate({k: told[k] for k in ("examples", "nearest") if k in told}))
 
     def pick(self, text: str) -> Sequence[tuple[str, str]]:
         """Examples for a question, the nearest last: what stands next to the question is heeded most."""
-        pool, shots = self._kept.pool, self._kept.shots
-        if self._kept.choose == "fixed" or not shots:
-            return pool[:shots]
+        pool, shots = self._kept.examples, self._kept.nearest
+        if not shots:
+            return pool
         scores = [0.0] * len(pool)
         for word in set(_words(text)):
             for row, weight in self._postings.get(word, ()):

@@ -99,6 +99,8 @@ class Prediction:
     """What the probabilities are of."""
     claims: tuple[Claim, ...] = ()
     """What a model that writes answers believed, value by value, before the value function left any of them out."""
+    unseen: float = 0.0
+    """Values of which the model has no idea, in the mean."""
     confidence: float | None = None
     """Probability of `output` being right, where it is known."""
     expected_cost: float | None = None

@@ -19,6 +19,7 @@ from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import Task
 from sartor.data.curator import Bench, Curated, Taken
 from sartor.data.describe import make_datasheet
+from sartor.data.kind import kind_of
 from sartor.data.leaks import find_leaks, refuse, suspicions, taken_for
 from sartor.data.reading import Reading, read_sources
 from sartor.data.relabel import relabelled
@@ -212,7 +213,7 @@ def _most_frequent_reasons(bench: Workbench) -> str:
 
 def _finish(task: Task, folder: Path, reading: Reading, bench: Workbench, found: dict[str, Any]) -> DatasetDraft:
     splits = {split: [row for row in bench.rows if bench.split_of[row.id] == split] for split in (*SPLITS, UNLABELLED)}
-    labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
+    labels = kind_of(task).labels(task, splits["train"])
     snapshot = Snapshot(splits, labels, hierarchy_of(bench.rows, labels, task.data.levels))
     warnings = _idle_edits(task.data.edits, reading, bench)
     counts = {split: len(rows) for split, rows in splits.items() if rows or split in SPLITS}

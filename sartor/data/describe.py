@@ -9,6 +9,7 @@ from typing import Any
 
 from sartor.core.rows import SPLITS, Row, Snapshot
 from sartor.core.task import Task
+from sartor.data.kind import kind_of
 from sartor.data.reading import licence_of
 
 EDGES = (0, 10, 20, 40, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000)
@@ -39,9 +40,7 @@ def make_datasheet(
         "task": task.name,
         "description": task.description,
         "counts": counts,
-        "labels": {
-            split: dict(sorted(Counter(r.label or "" for r in snapshot.splits[split]).items())) for split in SPLITS
-        },
+        "labels": {split: kind_of(task).counted(snapshot.splits[split]) for split in SPLITS},
         "label_list": list(snapshot.labels),
         "levels": list(snapshot.hierarchy.levels),
         "groups": {split: len({r.group for r in snapshot.splits[split] if r.group is not None}) for split in SPLITS},

@@ -20,6 +20,7 @@ from sartor.core.rows import SPLITS, UNLABELLED, Row
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import Plugin, Shelf
 from sartor.core.task import SourcePick, Task
+from sartor.data.kind import kind_of
 
 SOURCES = Shelf("sartor.data.sources")
 TERMS = "hosted-model-terms"
@@ -198,7 +199,7 @@ def _row(task: Task, pick: SourcePick, record: Mapping[str, Any], columns: _Colu
     data = task.data
     cells = {_sound(name): text for name, value in record.items() if (text := as_text(value)) is not None}
     inputs = {name: cells.get(name, "") for name in columns.inputs}
-    label = None if pick.split == UNLABELLED else cells.get(data.label, "").strip() or None
+    label = None if pick.split == UNLABELLED else kind_of(task).truth(task, record.get(data.label))
     named = digest([pick.use, pick.split or "", inputs, label])[:16]
     seen[named] += 1
     return Row(

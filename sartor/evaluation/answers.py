@@ -1,12 +1,13 @@
 """What a subject answered to each row, kept as one Parquet file: every figure can be recomputed from it.
 
-Knows no models and no money: `costs` and `redecide` take the value function as arrays, so that another value
-function needs no new predictions. Figures of the machine (seconds, measured unit cost) are not kept here, so that
-the same answers are the same bytes everywhere; they come in as `overhead`.
+Knows no models and no money: what answers cost, and what would be answered under another value function, is told by
+whoever judges them (`judging`) and needs no new predictions. Figures of the machine (seconds, measured unit cost) are
+not kept here, so that the same answers are the same bytes everywhere.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from io import BytesIO
 from typing import Any
 
@@ -14,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sartor.core.errors import SartorError, StoreError
-from sartor.core.predict import Floats, Prediction
+from sartor.core.predict import Claim, Floats, Prediction
 from sartor.core.rows import Row
-from sartor.core.value import Ints, choose, realised_costs
+from sartor.core.value import Ints
 
 Texts = npt.NDArray[np.str_]
+Notes = npt.NDArray[np.object_]
+"""Texts of very different lengths."""
+NOTES = ("truth", "output", "said")
 SLICE = "slice."
 """Prefix of the Parquet columns that hold what rows are sliced by."""
 
@@ -30,9 +34,10 @@ class Answers:
     ids: Texts
     """(rows,) ids of the rows, no two alike."""
     true: Ints
-    """(rows,) class index of the truth; -1 where the truth is no label of the task."""
+    """(rows,) class index of the truth; -1 where the truth is no label of the task. Where answers are written: 0, and
+    -1 where nobody knows the truth."""
     answer: Ints
-    """(rows,) class index of the answer; -1 where there is no valid one."""
+    """(rows,) class index of the answer; -1 where there is no valid one. Where answers are written: 0 or -1."""
     escalated: npt.NDArray[np.bool_]
     """(rows,) rows that someone else is asked about; `answer` is then only the best guess."""
     serving_cost: Floats
@@ -43,6 +48,12 @@ class Answers:
     """(rows,) higher means less like anything in training."""
     groups: Texts | None = None
     """(rows,) rows of one group are not independent of each other; a row without a group is one of its own."""
+    truth: Notes | None = None
+    """(rows,) right answers, where answers are written: canonical JSON, or the text."""
+    output: Notes | None = None
+    """(rows,) answers that were given, where answers are written; '' for none."""
+    said: Notes | None = None
+    """(rows,) JSON of what was believed, value by value (`told`); '' where the subject says nothing of it."""
     slices: Mapping[str, Texts] = field(default_factory=dict)
     """Column -> (rows,) values by which rows are looked at apart."""
 
@@ -59,25 +70,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def costs(self, matrix: Floats, target: Floats | None = None, overhead: float = 0.0) -> Floats:
-        """Money lost on each row: the error or the asking, what serving cost, and `overhead`. (rows,).
-
-        Args:
-            matrix: (labels, labels) from `core.value.cost_matrix`.
-            target: (labels,) from `core.value.target_costs`.
-            overhead: money per request that was measured on a machine: unit cost, and waiting at its price.
-        """
-        errors = realised_costs(self.true, self.answer, matrix, self.escalated, target)
-        costs: Floats = errors + self.serving_cost + overhead
-        return costs
-
-    def redecide(self, matrix: Floats, target: Floats | None = None) -> "Answers":
-        """The same scores under another value function; answers without probabilities stay as they are."""
-        if self.probabilities is None:
-            return self
-        choice = choose(self.probabilities, matrix, target)
-        return replace(self, answer=choice.answer.astype(np.int32), escalated=choice.escalate)
 
     def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> "Answers":
         """These rows only (indices or a mask), in this order."""
@@ -99,6 +91,9 @@ class Answers:
         }
         if self.out_of_scope is not None:
             columns["out_of_scope"] = pa.array(self.out_of_scope, pa.float64())
+        for name in NOTES:
+            if (notes := getattr(self, name)) is not None:
+                columns[name] = pa.array(notes.tolist(), pa.string())
         if self.groups is not None:
             columns["group"] = pa.array(self.groups.tolist(), pa.string())
         for name in sorted(self.slices):
@@ -131,6 +126,7 @@ class Answers:
                 probabilities=_probabilities(table),
                 out_of_scope=table["out_of_scope"].to_numpy() if "out_of_scope" in table.column_names else None,
                 groups=_texts(table["group"].to_pylist()) if "group" in table.column_names else None,
+                **{name: notes(table[name].to_pylist()) for name in NOTES if name in table.column_names},
                 slices={
                     name.removeprefix(SLICE): _texts(table[name].to_pylist())
                     for name in table.column_names
@@ -147,7 +143,8 @@ def collect(
     """Put rows and what was predicted for them side by side.
 
     Args:
-        labels: position is the class index; a predicted label that is none of them counts as no valid answer.
+        labels: position is the class index; a predicted label that is none of them counts as no valid answer. None:
+            answers are written, and kept as texts.
         slices: columns of the rows' inputs and extras whose values are kept, to be looked at apart.
 
     Raises:
@@ -155,19 +152,56 @@ def collect(
     """
     if len(rows) != len(predictions):
         raise _bad(f"there are {len(predictions)} predictions for {len(rows)} rows")
-    index = {label: i for i, label in enumerate(labels)}
     grouped = any(row.group is not None for row in rows)
     return Answers(
         ids=_texts([row.id for row in rows]),
-        true=np.array([index.get(row.label or "", -1) for row in rows], dtype=np.int32),
-        answer=np.array([index.get(p.output or "", -1) for p in predictions], dtype=np.int32),
+        **(_chosen(rows, labels, predictions) if labels else _written(rows, predictions)),
         escalated=np.array([p.decision == "escalate" for p in predictions], dtype=bool),
         serving_cost=np.array([p.cost for p in predictions], dtype=np.float64),
-        probabilities=_stacked([p.probabilities for p in predictions], len(labels)),
         out_of_scope=_column([p.out_of_scope for p in predictions]),
         groups=_texts([_group(row) for row in rows]) if grouped else None,
         slices={name: _texts([row.extra.get(name, row.inputs.get(name, "")) for row in rows]) for name in slices},
     )
+
+
+def _chosen(rows: Sequence[Row], labels: Sequence[str], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    index = {label: i for i, label in enumerate(labels)}
+    return {
+        "true": np.array([index.get(row.label or "", -1) for row in rows], dtype=np.int32),
+        "answer": np.array([index.get(p.output or "", -1) for p in predictions], dtype=np.int32),
+        "probabilities": _stacked([p.probabilities for p in predictions], len(labels)),
+    }
+
+
+def _written(rows: Sequence[Row], predictions: Sequence[Prediction]) -> dict[str, Any]:
+    return {
+        "true": np.array([0 if row.label is not None else -1 for row in rows], dtype=np.int32),
+        "answer": np.array([0 if p.output is not None else -1 for p in predictions], dtype=np.int32),
+        "truth": notes([row.label for row in rows]),
+        "output": notes([p.output for p in predictions]),
+        "said": notes([told(p.claims, p.unseen) if p.confidence is not None else "" for p in predictions]),
+    }
+
+
+def told(claims: Sequence[Claim], unseen: float) -> str:
+    """What was believed, as one JSON text."""
+    each = [[c.path, c.value, round(c.right, 6), round(c.absent, 6)] for c in claims]
+    return json.dumps({"claims": each, "unseen": round(unseen, 6)}, ensure_ascii=False)
+
+
+def heard(said: str) -> tuple[list[Claim], float]:
+    """`told` read back; no claims from an empty text."""
+    if not said:
+        return [], 0.0
+    body = json.loads(said)
+    return [Claim(path, value, right, absent) for path, value, right, absent in body["claims"]], body["unseen"]
+
+
+def notes(values: Sequence[str | None]) -> Notes:
+    """Texts as a column; '' for None."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = [value or "" for value in values]
+    return column
 
 
 def _group(row: Row) -> str:

@@ -15,11 +15,11 @@ from sartor.core.predict import Floats
 from sartor.core.records import Metric
 from sartor.core.task import Gate
 from sartor.core.value import Return, Value, compute_return
-from sartor.evaluation.answers import Answers
+from sartor.evaluation.answers import Answers, Notes
 from sartor.evaluation.guards import Guard, Pair, hold
 from sartor.evaluation.inspect import as_metric
 from sartor.evaluation.measure import Sample
-from sartor.evaluation.slices import NO_ANSWER, OUTSIDE, cuts
+from sartor.evaluation.slices import cuts
 from sartor.evaluation.statistics import clusters_of, holm, mcnemar, paired_shares_chance
 from sartor.evaluation.terms import Terms
 
@@ -114,7 +114,7 @@ def compare(
     pair = Pair(new, old, clusters)
     saved = old.costs - new.costs
     money, accuracy = pair.means([saved, new.right - old.right])
-    kinds = _kinds(candidate, incumbent)
+    kinds = _kinds(candidate, incumbent, pair)
     fixed, broken, changed = (int((kinds == kind).sum()) for kind in KINDS)
     return Comparison(
         n=len(candidate),
@@ -128,7 +128,7 @@ def compare(
         broken=broken,
         changed=changed,
         p_value=mcnemar(fixed, broken),
-        flips=_flips(candidate, incumbent, kinds, saved, terms.labels),
+        flips=_flips(candidate, incumbent, kinds, saved, terms),
         margin=gate.margin,
         rows_needed=pair.needed(saved, gate.margin, settled=money.low > -gate.margin),
         guards=hold(pair, gate.guards),
@@ -155,7 +155,7 @@ def _aligned(candidate: Answers, incumbent: Answers) -> Answers:
         position = np.empty(len(order), dtype=np.int64)
         position[wanted] = order
         incumbent = incumbent.take(position)
-    if not np.array_equal(candidate.true, incumbent.true):
+    if not np.array_equal(candidate.true, incumbent.true) or not _same(candidate.truth, incumbent.truth):
         raise SartorError(
             "The two can't be compared: they were judged by different truths. Inspect both on the same data set.",
             code="unpaired_answers",
@@ -163,30 +163,33 @@ def _aligned(candidate: Answers, incumbent: Answers) -> Answers:
     return incumbent
 
 
-def _kinds(new: Answers, old: Answers) -> npt.NDArray[np.str_]:
+def _same(one: Notes | None, other: Notes | None) -> bool:
+    return one is other if one is None or other is None else bool((one == other).all())
+
+
+def _kinds(new: Answers, old: Answers, pair: Pair) -> npt.NDArray[np.str_]:
     """(rows,) kind of flip, '' for none: only rows that both answer themselves, since nobody knows other answers."""
     both = ~new.escalated & ~old.escalated
-    known = new.true >= 0
-    now, before = known & (new.answer == new.true), known & (old.answer == old.true)
-    kinds = [both & now & ~before, both & ~now & before, both & ~now & ~before & (new.answer != old.answer)]
+    now, before = pair.new.right == 1.0, pair.old.right == 1.0
+    judging = pair.terms.judging
+    differ = judging.texts(new)[1] != judging.texts(old)[1]
+    kinds = [both & now & ~before, both & ~now & before, both & ~now & ~before & differ]
     return np.select(kinds, KINDS, default="")
 
 
-def _flips(
-    new: Answers, old: Answers, kinds: npt.NDArray[np.str_], saved: Floats, labels: tuple[str, ...]
-) -> tuple[Flip, ...]:
-    truths, said = (*labels, OUTSIDE), (*labels, NO_ANSWER)
+def _flips(new: Answers, old: Answers, kinds: npt.NDArray[np.str_], saved: Floats, terms: Terms) -> tuple[Flip, ...]:
+    truths, after = terms.judging.texts(new)
+    _, before = terms.judging.texts(old)
     found = []
     for kind in KINDS:
         rows = np.flatnonzero(kinds == kind)
         for row in rows[np.argsort(-np.abs(saved[rows]), kind="stable")][:EXAMPLES]:
-            before, after = said[old.answer[row]], said[new.answer[row]]
             flip = Flip(
                 id=str(new.ids[row]),
                 kind=kind,
-                true=truths[new.true[row]],
-                before=before,
-                after=after,
+                true=truths[row],
+                before=before[row],
+                after=after[row],
                 saved=float(saved[row]),
             )
             found.append(flip)

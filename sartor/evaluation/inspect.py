@@ -5,6 +5,7 @@ Pure: answers and terms in, plain data out. Knows no other subject (see `compare
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from pydantic import BaseModel, ConfigDict
 
 from sartor.core.predict import Floats
 from sartor.core.records import Metric
-from sartor.core.value import Ints, realised_costs
+from sartor.core.value import Ints
 from sartor.evaluation import measure
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.measure import Measure, Sample
-from sartor.evaluation.slices import NO_ANSWER, OUTSIDE, cuts
+from sartor.evaluation.slices import cuts
 from sartor.evaluation.statistics import Estimate, bootstrap, bootstrap_means, clusters_of, holm, slice_chance, wilson
 from sartor.evaluation.terms import Terms
 
@@ -72,7 +73,7 @@ def inspect(
         "confusions": _confusions(answers, terms),
         "flagged": {name: _both_ways(answers, sample, ids) for name, ids in sorted((flagged or {}).items())},
         "errors": errors,
-    }
+    } | terms.judging.facts(answers)
     return Inspection(metrics=found, slices=_slices(answers, sample), facts=facts)
 
 
@@ -171,25 +172,9 @@ def _reliability(sample: Sample) -> list[dict[str, Any]]:
 
 def _confusions(answers: Answers, terms: Terms) -> list[dict[str, Any]]:
     """The mistakes that cost most, over rows answered here; dearest first."""
-    wrong = ~answers.escalated & ((answers.true != answers.answer) | (answers.true < 0))
-    if not wrong.any():
-        return []
-    true, answer = answers.true[wrong], answers.answer[wrong]
-    money = realised_costs(true, answer, terms.matrix)
-    size = len(terms.labels) + 1
-    kinds, codes = np.unique((true % size).astype(np.int64) * size + answer % size, return_inverse=True)
-    count, total = np.bincount(codes), np.bincount(codes, weights=money)
-    dearest = np.lexsort((kinds, -count, -total))[:CONFUSIONS]
-    truths, said = (*terms.labels, OUTSIDE), (*terms.labels, NO_ANSWER)
-    return [
-        {
-            "true": truths[kinds[i] // size],
-            "answer": said[kinds[i] % size],
-            "count": int(count[i]),
-            "money": float(total[i]),
-        }
-        for i in dearest
-    ]
+    found = terms.judging.mistakes(answers)
+    dearest = sorted(enumerate(found), key=lambda m: (-m[1].money, -m[1].count, m[0]))[:CONFUSIONS]
+    return [asdict(mistake) for _, mistake in dearest]
 
 
 def _both_ways(answers: Answers, sample: Sample, ids: Collection[str]) -> dict[str, Any]:

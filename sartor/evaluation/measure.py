@@ -38,9 +38,10 @@ class Sample:
 
     terms: Terms
     true: Ints
-    """(rows,) class index; -1 where the truth is no label of the task."""
+    """(rows,) class index; -1 where the truth is no label of the task. Of written answers 0."""
     answer: Ints
-    """(rows,) class index of the subject's own answer; -1 where it has none."""
+    """(rows,) class index of the subject's own answer; -1 where it has none. Of written answers 0 for a right one and
+    1 for another."""
     escalated: npt.NDArray[np.bool_]
     """(rows,) someone else is asked."""
     right: Floats
@@ -53,6 +54,8 @@ class Sample:
     """(rows,) its probability."""
     out_of_scope: Floats | None
     """(rows,) higher means less like anything in training."""
+    counts: Floats | None = None
+    """(rows, 8) of extractions: values right, wrong, missed, invented; all, then those of fields that the truth has."""
 
     def __len__(self) -> int:
         return len(self.true)
@@ -60,24 +63,18 @@ class Sample:
     @classmethod
     def of(cls, answers: Answers, terms: Terms, overhead: float = 0.0) -> "Sample":
         """The sample of all answers; `overhead` is measured money per request on top of every row."""
-        right = ((answers.true == answers.answer) & (answers.true >= 0)).astype(np.float64)
-        if terms.asked is not None:
-            chance = np.where(answers.true >= 0, terms.asked[answers.true], terms.asked.mean())
-            right = np.where(answers.escalated, chance, right)
-        top = confidence = None
-        if answers.probabilities is not None:
-            top = answers.probabilities.argmax(axis=1)
-            confidence = answers.probabilities[np.arange(len(answers)), top].astype(np.float64)
+        judged = terms.judging.judge(answers)
         return cls(
             terms=terms,
-            true=answers.true,
-            answer=answers.answer,
+            true=judged.true,
+            answer=judged.answer,
             escalated=answers.escalated,
-            right=right,
-            costs=answers.costs(terms.matrix, terms.target, overhead),
-            top=top,
-            confidence=confidence,
+            right=judged.right,
+            costs=judged.lost + answers.serving_cost + overhead,
+            top=judged.top,
+            confidence=judged.confidence,
             out_of_scope=answers.out_of_scope,
+            counts=judged.counts,
         )
 
     def take(self, rows: Ints | npt.NDArray[np.bool_]) -> "Sample":
@@ -99,6 +96,7 @@ class Measure:
         per_row: Callable[..., Floats] | None = None,
         parts: Callable[[Terms], Sequence[str]] | None = None,
         undefined: str = "undefined on these rows",
+        kinds: Sequence[str] = (),
     ) -> None:
         update_wrapper(self, function)
         self.function = function
@@ -110,6 +108,8 @@ class Measure:
         """What the metric is taken of, one by one (the levels of the hierarchy); the function then gets `part` too."""
         self.undefined = undefined
         """Why there is no number, where there is none."""
+        self.kinds = tuple(kinds)
+        """Kinds of task that it says something of; empty: all."""
 
     def __call__(self, sample: Sample) -> float | None:
         """The metric of these rows."""
@@ -123,6 +123,7 @@ class Measure:
             higher_is_better=self.higher_is_better,
             per_row=partial(self.per_row, part=part) if self.per_row else None,
             undefined=self.undefined,
+            kinds=self.kinds,
         )
 
 
@@ -132,6 +133,7 @@ def mean(
     higher_is_better: bool,
     parts: Callable[[Terms], Sequence[str]] | None = None,
     undefined: str = "no row counts",
+    kinds: Sequence[str] = (),
 ) -> Callable[[Callable[..., Floats]], Measure]:
     """Make a metric of a function that gives a value per row: their mean."""
 
@@ -149,18 +151,19 @@ def mean(
             per_row=per_row,
             parts=parts,
             undefined=undefined,
+            kinds=kinds,
         )
 
     return make
 
 
 def whole(
-    *, unit: str, higher_is_better: bool, undefined: str = "undefined on these rows"
+    *, unit: str, higher_is_better: bool, undefined: str = "undefined on these rows", kinds: Sequence[str] = ()
 ) -> Callable[[Callable[[Sample], float | None]], Measure]:
     """Make a metric of a function that needs all rows at once."""
 
     def make(function: Callable[[Sample], float | None]) -> Measure:
-        return Measure(function, unit=unit, higher_is_better=higher_is_better, undefined=undefined)
+        return Measure(function, unit=unit, higher_is_better=higher_is_better, undefined=undefined, kinds=kinds)
 
     return make
 
@@ -188,8 +191,12 @@ def names(terms: Terms) -> list[str]:
     found: list[str] = []
     for stem in METRICS:
         try:
-            parts = take(stem).parts
+            taken = take(stem)
         except SartorError:
-            parts = None
+            found.append(stem)
+            continue
+        if taken.kinds and terms.kind not in taken.kinds:
+            continue
+        parts = taken.parts
         found += [stem] if parts is None else [f"{stem}:{part}" for part in parts(terms)]
     return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from sartor.core.errors import AskError
 from sartor.evaluation.answers import Answers
+from sartor.evaluation.measure import Sample
 from sartor.evaluation.statistics import clusters_of, standard_error
 from sartor.evaluation.terms import Terms
 
@@ -62,7 +63,7 @@ def pick(offers: Sequence[Offer], terms: Terms) -> Picked:
     """
     if not offers:
         raise AskError("No candidate was made, so there is none to choose from.", code="no_candidates")
-    costs = [o.answers.costs(terms.matrix, terms.target, o.overhead) for o in offers]
+    costs = [Sample.of(o.answers, terms, o.overhead).costs for o in offers]
     best = int(np.argmin([c.mean() for c in costs]))
     groups = offers[best].answers.groups
     standings = []

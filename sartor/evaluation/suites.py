@@ -80,7 +80,7 @@ def hold_suites(standing: Standing, terms: Terms, margin: float) -> tuple[Held, 
     """
     if not np.array_equal(standing.candidate.ids, standing.live.ids):
         raise ValueError("the candidate and what is live were asked about other rows")
-    decided = [a.redecide(terms.matrix, terms.target) for a in (standing.candidate, standing.live)]
+    decided = [terms.judging.redecide(a) for a in (standing.candidate, standing.live)]
     new, old = (Sample.of(answers, terms).right for answers in decided)
     place = {name: at for at, name in enumerate(standing.candidate.ids.tolist())}
     found = [

@@ -11,7 +11,6 @@ import numpy as np
 
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.measure import Sample
-from sartor.evaluation.slices import OUTSIDE
 from sartor.evaluation.terms import Terms
 
 SHARE = 0.5
@@ -40,9 +39,11 @@ def wanted(candidate: Answers, incumbent: Answers, terms: Terms, rows: int) -> t
     squares = (gains - gains.mean()) ** 2
     if rows < 1 or squares.sum() == 0:
         return ()
-    names = (*terms.labels, OUTSIDE)
-    codes = np.where(candidate.true < 0, len(terms.labels), candidate.true)
-    parts = np.bincount(codes, weights=squares, minlength=len(names))
+    cut = next(terms.judging.cuts(candidate), None)
+    if cut is None:
+        return ()
+    names = cut.names.tolist()
+    parts = cut.total(squares)
     order = np.argsort(-parts, kind="stable")
     reached = np.cumsum(parts[order]) / parts.sum()
     chosen = order[: min(MOST, int(np.searchsorted(reached, SHARE)) + 1)]

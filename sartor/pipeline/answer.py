@@ -11,13 +11,14 @@ from sartor.core.licence import Licence
 from sartor.core.predict import Prediction, Predictor, Request
 from sartor.core.records import Artifact, Dataset, Record, Variant
 from sartor.core.rows import Row, Snapshot
+from sartor.core.stating import Pricing
 from sartor.evaluation.answers import Answers, collect
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import ENGINES
-from sartor.serving.predictor import Answering, VariantPredictor
+from sartor.serving.predictor import Answering, Deciding, Stating, VariantPredictor
 
 PROBES = 200
 """Single requests by which latency is measured."""
@@ -45,11 +46,7 @@ def answer(
 
     def work(_: Path) -> dict[str, Record]:
         rows = snapshot.splits[split]
-        size = len(variant.labels)
-        # Every mistake costs 1 and nobody is asked: the answer kept is the likeliest one, whatever the contract says.
-        predictor = VariantPredictor(
-            fleet_of(shop, cache), variant.digest, Answering(variant.labels, 1.0 - np.eye(size))
-        )
+        predictor = VariantPredictor(fleet_of(shop, cache), variant.digest, likeliest(variant))
         predictions = asyncio.run(_ask(shop, predictor, rows, f"{variant.title}: {split}"))
         answers = collect(rows, variant.labels, predictions, slices)
         return {
@@ -67,6 +64,13 @@ def answer(
     made = once(shop, answer_step(variant, dataset, split, slices), work)["answers"]
     assert isinstance(made, Artifact)
     return made
+
+
+def likeliest(variant: Variant) -> Deciding:
+    """Decisions where every mistake costs 1 and nobody is asked: the likeliest answer, whatever the contract says."""
+    if variant.labels:
+        return Answering(variant.labels, 1.0 - np.eye(len(variant.labels)))
+    return Stating(Pricing((1.0, 1.0, 1.0)))
 
 
 def read_answers(shop: Workshop, kept: Artifact) -> Answers:

@@ -15,7 +15,7 @@ from sartor.hub.entry import Entry, Hosted, Recorded
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.quarantine import refuse_quarantined
-from sartor.serving.engine import Mixer, open_engine
+from sartor.serving.engine import Engine, open_engine
 
 
 def facts_of(found: Entry) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def embedder(shop: Workshop, base: Base) -> Callable[[Sequence[str]], Floats]:
         AskError: the base has none.
     """
     engine = open_engine(base.engine, shop.store.folder(base), threads=shop.threads)
-    if isinstance(engine, Mixer):
+    if not isinstance(engine, Engine):
         raise AskError(f"Base '{base.name}' has no embeddings.", param="base")
     return engine.embed
 

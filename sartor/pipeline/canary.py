@@ -137,9 +137,10 @@ def _by_value(item: Outcome, told: Mapping[str, Any], task: Task | None, terms: 
     right, wrong = (task.value.right, task.value.wrong) if task else (0.0, 1.0)
     if "demonstration" in told:
         truth = told["demonstration"]
-        if terms is None or truth not in terms.labels or item.label not in terms.labels:
-            return right if truth == item.label else wrong
-        return float(terms.matrix[terms.labels.index(truth), terms.labels.index(item.label)])
+        lost = None if terms is None or item.label is None else terms.judging.lost_by(truth, item.label)
+        if lost is not None:
+            return lost
+        return right if truth == item.label else wrong
     if "correct" in told:
         return right if told["correct"] else wrong
     return None

@@ -1,11 +1,13 @@
 """Read a task against its data before anything is made."""
 
+import importlib
 from contextlib import suppress
 from pathlib import Path
 
-from sartor.core.errors import MissingExtraError
+from sartor.core.errors import AskError, MissingExtraError
 from sartor.core.task import Task
-from sartor.data.check import Finding, check_task
+from sartor.data.check import check_task
+from sartor.data.finding import Finding
 from sartor.data.reading import SOURCES
 from sartor.evaluation.measure import METRICS
 from sartor.feedback.judging import JUDGES
@@ -48,6 +50,24 @@ def check_plugins(task: Task) -> None:
         with suppress(MissingExtraError):  # whoever turns the wheel needs it, not whoever makes models
             next_time(task.wheel.schedule, 0.0)
     for candidate in task.candidates:
+        _fits_kind(task, candidate.recipe)
         RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
         if candidate.base:
             entry(candidate.base)
+
+
+def kinds_of(recipe: str) -> tuple[str, ...]:
+    """Kinds of task that a recipe makes variants for."""
+    module = importlib.import_module(RECIPES.take(recipe).module)
+    return tuple(getattr(module, "KINDS", ("classify",)))
+
+
+def _fits_kind(task: Task, recipe: str) -> None:
+    if task.kind in kinds_of(recipe):
+        return
+    known = [name for name in RECIPES if task.kind in kinds_of(name)]
+    raise AskError(
+        f"Recipe '{recipe}' makes no variants of kind '{task.kind}'. These do: {', '.join(known)}.",
+        param="candidates.recipe",
+        code="recipe_of_other_kind",
+    )

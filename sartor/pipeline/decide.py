@@ -98,7 +98,7 @@ def _standing(shop: Workshop, report: Report) -> Standing:
 
 def _answers(shop: Workshop, terms: Terms, report: Report) -> Answers:
     kept = Answers.from_parquet(shop.store.vault.read(report.files["answers.parquet"]))
-    return kept.redecide(terms.matrix, terms.target)
+    return terms.judging.redecide(kept)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _open(shop: Workshop, name: str) -> _Place:
     snapshot = open_dataset(shop, dataset)
     kept = answer(shop, EmbeddingCache(shop), variant, dataset, snapshot, "validation", task.data.slices)
     terms = terms_of(task, snapshot)
-    answers = read_answers(shop, kept).redecide(terms.matrix, terms.target)
+    answers = terms.judging.redecide(read_answers(shop, kept))
     since = datetime.fromisoformat(pointer.moved).timestamp()
     return _Place(shop, task, variant, dataset, snapshot, terms, since, answers)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sartor.core.records import Dataset, Record, Report, Variant
 from sartor.core.relabel import transfer
 from sartor.core.rows import Snapshot
 from sartor.core.task import Incumbent, Task
+from sartor.data.kind import kind_of
 from sartor.economics.prices import estimate_tokens, price_of
 from sartor.evaluation.answers import Answers, collect
 from sartor.evaluation.carry import carry
@@ -119,14 +121,17 @@ def _standing_in(place: Hall, wanted: Incumbent) -> tuple[str, Predictor]:
             raise AskError(
                 "A recorded incumbent needs the column of its answers: add 'incumbent.column'.", param="incumbent"
             )
-        return wanted.model or wanted.column, Recorded(wanted.column, labels, wanted.model or "", _price(place, wanted))
+        kind = kind_of(place.task)
+        read = None if labels else partial(kind.truth, place.task)
+        recorded = Recorded(wanted.column, labels, wanted.model or "", _price(place, wanted), read)
+        return wanted.model or wanted.column, recorded
     if wanted.kind == "person" or (wanted.kind == "live" and value.escalate is not None):
         person = Person(value)
         assert value.escalate is not None
         return f"{value.escalate.to} answers everything", person
     counts = Counter(row.label for row in place.snapshot.splits["train"])
-    label = wanted.label or max(counts, key=lambda name: (counts[name], str(name))) or labels[0]
-    return f"always '{label}'", Rule(label)
+    label = wanted.label or max(counts, key=lambda name: (counts[name], str(name))) or (labels or ("",))[0]
+    return f"always '{label[:40]}'", Rule(label)
 
 
 def _price(place: Hall, wanted: Incumbent) -> float:
@@ -140,8 +145,9 @@ def _price(place: Hall, wanted: Incumbent) -> float:
     texts = [row.text for row in place.snapshot.splits["test"]]
     mean = sum(estimate_tokens(text) for text in texts) / max(len(texts), 1)
     price = price_of(wanted.model)
-    answers = sum(estimate_tokens(label) for label in place.snapshot.labels) / len(place.snapshot.labels)
-    each = price.cost(Usage(round(mean) + wanted.prompt_tokens, round(answers)))
+    answers = place.snapshot.labels or [row.label or "" for row in place.snapshot.splits["test"]] or [""]
+    length = sum(estimate_tokens(answer) for answer in answers) / len(answers)
+    each = price.cost(Usage(round(mean) + wanted.prompt_tokens, round(length)))
     if price.currency != place.task.value.currency:
         raise AskError(
             f"{wanted.model} costs about {each:.6f} {price.currency} an answer by its list price ({price.source}), and "
@@ -164,7 +170,7 @@ def _licence(shop: Workshop, subject: Subject) -> Licence:
 def answers_behind(place: Hall, report: Report) -> Answers:
     """The answers that a report was made from, decided under the terms."""
     kept = Answers.from_parquet(place.shop.store.vault.read(report.files["answers.parquet"]))
-    return kept.redecide(place.terms.matrix, place.terms.target)
+    return place.terms.judging.redecide(kept)
 
 
 def overhead_of(task: Task, measured: Mapping[str, Any]) -> float:
@@ -192,7 +198,7 @@ def inspect_subject(place: Hall, subject: Subject, split: str) -> Report:
     def work(_: Path) -> dict[str, Record]:
         shop.progress(f"inspect {subject.title}: {split}", 0, 0)
         flagged = {name: place.dataset.facts.get(name, ()) for name in ("near_leaks", "label_in_text")}
-        decided = subject.answers.redecide(place.terms.matrix, place.terms.target)
+        decided = place.terms.judging.redecide(subject.answers)
         found = inspect(decided, place.terms, flagged=flagged if split == "test" else None)
         return {
             "report": Report(

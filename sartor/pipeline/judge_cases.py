@@ -104,7 +104,7 @@ def row_cases(shop: Workshop, task: Task, variant: Variant) -> list[tuple[Case, 
     snapshot = open_dataset(shop, dataset)
     kept = answer(shop, EmbeddingCache(shop), variant, dataset, snapshot, "validation", task.data.slices)
     terms = terms_of(task, snapshot)
-    answers = read_answers(shop, kept).redecide(terms.matrix, terms.target)
+    answers = terms.judging.redecide(read_answers(shop, kept))
     rows = {row.id: row for row in snapshot.splits["validation"]}
     found = []
     for id_, place in zip(answers.ids.tolist(), answers.answer.tolist(), strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sartor.core.calibration import Calibration
 from sartor.core.errors import AskError
 from sartor.core.jobs import Stopped
 from sartor.core.licence import Licence
@@ -23,10 +24,12 @@ from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, done_before, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.serve import fleet_of
+from sartor.pipeline.terms import terms_of
 from sartor.pipeline.workshop import Workshop
-from sartor.serving.engine import Mixer, open_engine
+from sartor.serving.engine import Engine, Mixer, Writer, open_engine
 from sartor.training.calibration import fit
-from sartor.training.job import Checkpoints, Draft, Embed, Job, Part
+from sartor.training.claims import fit_claims
+from sartor.training.job import Checkpoints, Draft, Embed, Job, Part, Writing
 from sartor.training.strategy import Plan, Skipped
 
 RECIPES = Shelf("sartor.training.recipes")
@@ -70,6 +73,10 @@ class Order:
         if self.candidate.value_weights:
             params["value"] = self.task.value.model_dump(mode="json")
         modules: tuple[str, ...] = (self.recipe.module, "sartor.training.calibration")
+        if not self.snapshot.labels:  # what is asked for and what it costs bear on what is written
+            params["answer"] = self.task.answer.model_dump(mode="json")
+            params["value"] = self.task.value.model_dump(mode="json")
+            modules = (*modules, "sartor.training.claims")
         if self.onward is not None:
             inputs["start"], params["onward"] = self.onward.digest, self.onward.settings
             modules = (*modules, self.onward.module, "sartor.pipeline.onward")
@@ -160,7 +167,7 @@ def scores(
 ) -> Floats:
     """(texts, labels) logits of files that `fill` wrote; not for mixtures."""
     opened = open_engine(engine, shop.store.folder(what.base) if what.base else None, threads=shop.threads)
-    assert not isinstance(opened, Mixer)
+    assert isinstance(opened, Engine)
     opened.add("filled", folder)
     embed = _embed(shop, cache, what.base) if what.base else None
     return np.stack([s.logits for s in opened.score([("filled", text) for text in texts], embed=embed)])
@@ -214,12 +221,37 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         hierarchy=snapshot.hierarchy,
         base=shop.store.folder(what.base) if what.base else None,
         embed=_embed(shop, cache, what.base) if what.base else None,
+        writing=_writing(what),
         parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
         start=shop.store.folder(what.start) if what.start else None,
         start_labels=what.start.labels if what.start else (),
         seed=what.seed,
         threads=shop.threads,
         progress=shop.progress,
+    )
+
+
+def _writing(what: Order) -> Writing | None:
+    """What is to be written; None where answers are labels."""
+    snapshot, answer = what.snapshot, what.task.answer
+    if snapshot.labels:
+        return None
+    judging = terms_of(what.task, snapshot).written
+    assert judging is not None
+    validation = [row.label or "" for row in snapshot.splits["validation"]]
+
+    def score(answers: Sequence[str]) -> Floats:
+        return np.array([judging.assess(t, a).lost for t, a in zip(validation, answers, strict=True)])
+
+    return Writing(
+        kind=what.task.kind,
+        train=[row.label or "" for row in snapshot.splits["train"]],
+        validation=validation,
+        json_schema=answer.json_schema,
+        instructions=answer.instructions,
+        max_tokens=answer.max_tokens,
+        right=lambda truth, said: judging.assess(truth, said).right == 1.0,
+        score=score,
     )
 
 
@@ -246,14 +278,31 @@ def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
 
 
 def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Snapshot) -> Part:
-    answered = fleet_of(shop, cache).probabilities([(variant.digest, text) for text in snapshot.texts("validation")])
-    return Part(variant.title, variant.digest, np.stack([a.probabilities for a in answered]))
+    """A part with its files; what it says of the validation rows only where it chooses labels."""
+    shares: Floats = np.empty((0, 0))
+    if variant.labels:
+        asked = [(variant.digest, text) for text in snapshot.texts("validation")]
+        shares = np.stack([a.probabilities for a in fleet_of(shop, cache).probabilities(asked)])
+    base = shop.store.ledger.get(variant.parents["base"]) if "base" in variant.parents else None
+    return Part(
+        variant.title,
+        variant.digest,
+        shares,
+        folder=shop.store.folder(variant),
+        engine=variant.engine,
+        base=shop.store.folder(base) if isinstance(base, Base) else None,
+        recipe=variant.recipe,
+    )
 
 
 def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
     """Fit the temperature and the out-of-scope score on validation rows, scored by the engine that will serve."""
     engine = open_engine(draft.engine, job.base, threads=shop.threads)
     engine.add("draft", job.folder)
+    if isinstance(engine, Writer):
+        written = engine.write([("draft", text) for text in job.validation_texts])
+        _keep(job, Calibration(claims=fit_claims([one.said for one in written], job.writing)))
+        return
     novelty = None
     if isinstance(engine, Mixer):
         logits = engine.mix("draft", {role: part.validation for role, part in zip(what.parts, job.parts, strict=True)})
@@ -262,8 +311,11 @@ def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
         logits = np.stack([s.logits for s in scored])
         known = [s.novelty for s in scored if s.novelty is not None]
         novelty = np.array(known) if len(known) == len(scored) else None
-    calibration = fit(logits, novelty, job.validation_targets)
-    text = json.dumps(calibration.model_dump(mode="json"), indent=1, sort_keys=True)
+    _keep(job, fit(logits, novelty, job.validation_targets))
+
+
+def _keep(job: Job, calibration: Calibration) -> None:
+    text = json.dumps(calibration.content(), indent=1, sort_keys=True)
     (job.folder / "calibration.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from sartor.registry.variants import LIVE, PREVIOUS, PRIOR, RETIRED, is_retired,
 from sartor.serving.batcher import Batcher
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered, Fleet
-from sartor.serving.predictor import Answering, Models, VariantPredictor
+from sartor.serving.predictor import Answering, Deciding, Models, Stating, VariantPredictor
 from sartor.store.ledger import Ledger, Pointer
 
 
@@ -194,8 +194,8 @@ def contract_of(shop: Workshop, task: str, decision: str = "") -> TaskRecord:
     return newest[0]
 
 
-def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:
-    """What turns a variant's probabilities into decisions under a contract."""
+def answering_of(shop: Workshop, task: Task, variant: Variant) -> Deciding:
+    """What turns what a variant says into decisions under a contract."""
     dataset = shop.store.ledger.get(variant.data)
     assert isinstance(dataset, Dataset)
     escalate = task.value.escalate
@@ -204,6 +204,8 @@ def answering_of(shop: Workshop, task: Task, variant: Variant) -> Answering:
     else:  # no row bears on the terms, and a server that starts or follows a recall reads hundreds of data sets
         rows = labels_of(json.loads(shop.store.vault.read(dataset.files["labels.json"])))
     terms: Terms = terms_of(task, rows)
+    if terms.written is not None:
+        return Stating(terms.written.pricing, shop.second_price)
     prior = prior_of(shop.store.ledger, task.name, variant.digest)
     odds = None
     if prior is not None:

@@ -85,14 +85,15 @@ def _costs(live: Outcome, beside: Outcome, task: Task | None, terms: Terms | Non
 
 def _cost(truth: str, said: str | None, task: Task | None, terms: Terms | None) -> float:
     right, wrong = (task.value.right, task.value.wrong) if task else (0.0, 1.0)
-    if terms is not None and truth in terms.labels and said in terms.labels:
-        return float(terms.matrix[terms.labels.index(truth), terms.labels.index(said)])
+    lost = None if terms is None or said is None else terms.judging.lost_by(truth, said)
+    if lost is not None:
+        return lost
     return right if truth == said else wrong
 
 
 def _limits(task: Task | None, terms: Terms | None) -> tuple[float, float]:
     if terms is not None:
-        return float(terms.matrix.min()), float(terms.matrix.max())
+        return terms.judging.limits()
     return (task.value.right, task.value.wrong) if task else (0.0, 1.0)
 
 

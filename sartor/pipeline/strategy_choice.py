@@ -29,6 +29,7 @@ from sartor.core.section import Pick
 from sartor.core.task import Candidate
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.inspect import as_metric
+from sartor.evaluation.measure import Sample
 from sartor.evaluation.statistics import bootstrap_means, standard_error
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.inspect import Hall
@@ -191,7 +192,7 @@ def _played(place: Hall, what: Order, live: Variant, onwards: Sequence[Onward], 
             continue
         rows = len(past.onward.splits["train"]) if plan.rows is None else len(plan.rows)
         answers = _asked(place, going, past.after, folder)
-        costs = 1000.0 * answers.costs(place.terms.matrix, place.terms.target)
+        costs = 1000.0 * Sample.of(answers, place.terms).costs
         right = float((answers.answer == answers.true).mean())
         found.append(Played(title, costs, rows, plan.descends, right))
     best, chosen = cheapest(found), safest(found)
@@ -277,7 +278,7 @@ def _asked(place: Hall, going: Order, after: Sequence[Row], folder: Path) -> Ans
         serving_cost=np.zeros(len(after)),
         probabilities=shares,
     )
-    return answers.redecide(place.terms.matrix, place.terms.target)
+    return place.terms.judging.redecide(answers)
 
 
 def _money(place: Hall, found: Sequence[Played]) -> dict[str, Metric]:

@@ -13,11 +13,12 @@ from typing import cast
 import numpy as np
 from pydantic import ValidationError
 
-from sartor.core.calibration import Calibration
+from sartor.core.calibration import Calibration, ClaimScale
+from sartor.core.claims import field_of
 from sartor.core.errors import AskError, SartorError, StoreError, boundary
-from sartor.core.predict import Floats
+from sartor.core.predict import Claim, Floats
 from sartor.core.records import Variant
-from sartor.serving.engine import Embed, Engine, Mixer, Scored, Work, open_engine
+from sartor.serving.engine import Embed, Engine, Mixer, Scored, Work, Writer, Written, open_engine
 from sartor.serving.files import read_json
 
 EmbedCache = Callable[[str, list[str], Embed], Floats]
@@ -38,15 +39,23 @@ class Answered:
     """(labels,) before calibration."""
     cpu_seconds: float
     """This text's share of the batch's CPU time."""
+    claims: tuple[Claim, ...] = ()
+    """Of a variant that writes: what it said, value by value."""
+    unseen: float = 0.0
+    """Values of which it has no idea, in the mean."""
+    written: Written | None = None
+    """What it wrote, as it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     variant: Variant
     calibration: Calibration
-    engine: Engine | Mixer
+    engine: Engine | Mixer | Writer
     mixer: Mixer | None
     """The engine, where it mixes others' answers: to ask what it is takes longer than many an answer."""
+    writer: Writer | None
+    """The engine, where it writes answers."""
 
 
 class Fleet:
@@ -72,7 +81,7 @@ class Fleet:
         self._folder_of = folder_of
         self._threads = threads
         self._cache = embed_cache
-        self._engines: dict[tuple[str, str], Engine | Mixer] = {}
+        self._engines: dict[tuple[str, str], Engine | Mixer | Writer] = {}
         self._held: dict[str, _Held] = {}
         self._loading = RLock()
 
@@ -113,7 +122,7 @@ class Fleet:
         """
         with self._loading:
             found = self._engine(engine, base)
-        if isinstance(found, Mixer):
+        if not isinstance(found, Engine):
             raise AskError(f"The engine '{engine}' has no embeddings.", code="no_embeddings")
         return found.embed(list(texts))
 
@@ -122,6 +131,8 @@ class Fleet:
         first = held[work[0][0]]
         if first.mixer is not None:
             return self._mixed(first.mixer, work, held)
+        if first.writer is not None:
+            return self._written(first.writer, work, held)
         engine = cast("Engine", first.engine)
         clock = _cpu_clock(self._threads)
         begun = clock()
@@ -144,6 +155,17 @@ class Fleet:
         return [
             Answered(f.probabilities, f.out_of_scope, s.logits, each)
             for f, s, each in zip(found, scored, spent, strict=True)
+        ]
+
+    def _written(self, engine: Writer, work: Work, held: Mapping[str, _Held]) -> list[Answered]:
+        """Answers of variants that write."""
+        clock = _cpu_clock(self._threads)
+        begun = clock()
+        found = engine.write(work)
+        each = (clock() - begun) / len(work)
+        return [  # an engine tells the seconds of threads of its own, which our clock does not see
+            told(written, held[digest].calibration, each + written.usage.cpu_seconds)
+            for written, (digest, _) in zip(found, work, strict=True)
         ]
 
     def _cached(self, engine: Engine, variant: Variant) -> Embed | None:
@@ -174,7 +196,7 @@ class Fleet:
         if mixer is not None:
             for role in mixer.roles(digest):
                 self._load_part(variant, role)
-        return _Held(variant, calibration, engine, mixer)
+        return _Held(variant, calibration, engine, mixer, engine if isinstance(engine, Writer) else None)
 
     def _load_part(self, variant: Variant, role: str) -> None:
         if role not in variant.parents:
@@ -183,11 +205,25 @@ class Fleet:
         if part.labels != variant.labels:
             raise SartorError(f"Variant '{variant.name}' mixes '{part.name}', which has other labels.")
 
-    def _engine(self, name: str, base: str) -> Engine | Mixer:
+    def _engine(self, name: str, base: str) -> Engine | Mixer | Writer:
         if (name, base) not in self._engines:
             folder = self._folder_of(base) if base else None
             self._engines[name, base] = open_engine(name, folder, threads=self._threads)
         return self._engines[name, base]
+
+
+NO_LOGITS: Floats = np.empty(0)
+
+
+def told(written: Written, calibration: Calibration, cpu_seconds: float) -> Answered:
+    """A written answer with the chances of its values."""
+    scale = calibration.claims or ClaimScale()
+    claims = tuple(
+        Claim(said.path, said.value, *scale.chances(said.score, field_of(said.path)), said.span)
+        for said in written.said
+    )
+    far = 0.0 if written.novelty is None else written.novelty
+    return Answered(NO_LOGITS, far, NO_LOGITS, cpu_seconds, claims, scale.unseen, written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What answers today, as Predictors: a giant's recorded answers, a rule, a person. They stand beside the candidates."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from sartor.core.errors import AskError
@@ -18,6 +18,8 @@ class Recorded:
     """Name of what answered, as it is to appear in reports; default the column."""
     unit_cost: float = 0.0
     """Money that one of its answers costs."""
+    read: Callable[[str], str | None] | None = None
+    """Brings a written answer to its one form, None for one that is no answer; needed where there are no labels."""
 
     async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """The recorded answers; one that is empty or no label of the task is None: nobody here could answer."""
@@ -29,9 +31,9 @@ class Recorded:
 
     def _answer(self, said: str) -> Prediction:
         name = self.model or self.column
-        valid = said in self.labels
-        why = "" if valid else "no answer recorded" if not said else f"'{said[:80]}' is no label of the task"
-        output = said if valid else None
+        output = self.read(said) if self.read is not None else said if said in self.labels else None
+        wrong = "is no label of the task" if self.labels else "is no answer"
+        why = "" if output is not None else f"'{said[:80]}' {wrong}" if said else "no answer recorded"
         hop = Hop(name, output, Usage(), self.unit_cost, why=why)
         return Prediction(output=output, served_by=name, cost=self.unit_cost, hops=(hop,))
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sartor.core.predict import Chunk, Floats, Hop, Prediction, Request, Usage, one_chunk
+from sartor.core.stating import Pricing, state
 from sartor.core.value import choose
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered
@@ -27,9 +28,17 @@ class Models(Protocol):
         ...
 
 
+class Deciding(Protocol):
+    """What turns what a variant says into decisions, all from the task's contract."""
+
+    def decide(self, variant: str, answers: Sequence[Answered]) -> list[Prediction]:
+        """One prediction per answer of a variant, in order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Answering:
-    """What turns probabilities into a decision, all from the task's contract."""
+    """Decisions between labels."""
 
     labels: tuple[str, ...]
     matrix: Floats
@@ -48,11 +57,72 @@ class Answering:
         moved = [one.probabilities * self.odds for one in answers]
         return [replace(one, probabilities=p / p.sum()) for one, p in zip(answers, moved, strict=True)]
 
+    def decide(self, variant: str, answers: Sequence[Answered]) -> list[Prediction]:
+        """The least-cost label of each."""
+        answers = self.reweighed(answers)
+        each = [a.probabilities for a in answers]
+        choice = choose(each[0][None, :] if len(each) == 1 else np.stack(each), self.matrix, self.target)
+        rows = zip(answers, choice.answer.tolist(), choice.escalate.tolist(), choice.cost.tolist(), strict=True)
+        return [self._prediction(variant, a, index, cost, escalate=escalate) for a, index, escalate, cost in rows]
+
+    def _prediction(
+        self, variant: str, answered: Answered, index: int, expected_cost: float, *, escalate: bool
+    ) -> Prediction:
+        output = self.labels[index]
+        usage = Usage(cpu_seconds=answered.cpu_seconds)
+        cost = answered.cpu_seconds * self.unit_cost
+        confidence = float(answered.probabilities[index])
+        return Prediction(
+            output=output,
+            served_by=variant,
+            decision="escalate" if escalate else "answer",
+            probabilities=answered.probabilities,
+            labels=self.labels,
+            confidence=confidence,
+            expected_cost=expected_cost,
+            out_of_scope=answered.out_of_scope,
+            usage=usage,
+            cost=cost,
+            hops=(Hop(variant, output, usage, cost, confidence),),
+        )
+
+
+@dataclass(frozen=True)
+class Stating:
+    """Decisions about what a written answer states."""
+
+    pricing: Pricing
+    unit_cost: float = 0.0
+    """Money per CPU second of serving."""
+
+    def decide(self, variant: str, answers: Sequence[Answered]) -> list[Prediction]:
+        """The least-cost answer of each."""
+        return [self._prediction(variant, answered) for answered in answers]
+
+    def _prediction(self, variant: str, answered: Answered) -> Prediction:
+        stated = state(answered.claims, self.pricing, answered.unseen)
+        tokens = answered.written.usage if answered.written else Usage()
+        usage = replace(tokens, cpu_seconds=answered.cpu_seconds)
+        cost = answered.cpu_seconds * self.unit_cost
+        return Prediction(
+            output=stated.output,
+            served_by=variant,
+            decision="escalate" if stated.escalate else "answer",
+            claims=answered.claims,
+            unseen=answered.unseen,
+            confidence=stated.confidence,
+            expected_cost=stated.cost,
+            out_of_scope=answered.out_of_scope,
+            usage=usage,
+            cost=cost,
+            hops=(Hop(variant, stated.output, usage, cost, stated.confidence),),
+        )
+
 
 class VariantPredictor:
     """One variant of a fleet, answering under one value function."""
 
-    def __init__(self, fleet: Models, variant: str, answering: Answering, *, ask: Ask | None = None) -> None:
+    def __init__(self, fleet: Models, variant: str, answering: Deciding, *, ask: Ask | None = None) -> None:
         """Bind a variant.
 
         Args:
@@ -69,7 +139,7 @@ class VariantPredictor:
         if not requests:
             return []
         if self._ask is not None and len(requests) == 1:
-            return self._decide([await self._ask(self._variant, requests[0].text)])
+            return self._answering.decide(self._variant, [await self._ask(self._variant, requests[0].text)])
         return await asyncio.to_thread(self.answer, [request.text for request in requests])
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
@@ -78,32 +148,6 @@ class VariantPredictor:
 
     def answer(self, texts: Sequence[str]) -> list[Prediction]:
         """The same as `predict`, for callers without an event loop."""
-        return self._decide(self._fleet.probabilities([(self._variant, text) for text in texts])) if texts else []
-
-    def _decide(self, answers: Sequence[Answered]) -> list[Prediction]:
-        answers = self._answering.reweighed(answers)
-        each = [a.probabilities for a in answers]
-        choice = choose(
-            each[0][None, :] if len(each) == 1 else np.stack(each), self._answering.matrix, self._answering.target
-        )
-        rows = zip(answers, choice.answer.tolist(), choice.escalate.tolist(), choice.cost.tolist(), strict=True)
-        return [self._prediction(a, index, cost, escalate=escalate) for a, index, escalate, cost in rows]
-
-    def _prediction(self, answered: Answered, index: int, expected_cost: float, *, escalate: bool) -> Prediction:
-        output = self._answering.labels[index]
-        usage = Usage(cpu_seconds=answered.cpu_seconds)
-        cost = answered.cpu_seconds * self._answering.unit_cost
-        confidence = float(answered.probabilities[index])
-        return Prediction(
-            output=output,
-            served_by=self._variant,
-            decision="escalate" if escalate else "answer",
-            probabilities=answered.probabilities,
-            labels=self._answering.labels,
-            confidence=confidence,
-            expected_cost=expected_cost,
-            out_of_scope=answered.out_of_scope,
-            usage=usage,
-            cost=cost,
-            hops=(Hop(self._variant, output, usage, cost, confidence),),
-        )
+        if not texts:
+            return []
+        return self._answering.decide(self._variant, self._fleet.probabilities([(self._variant, t) for t in texts]))

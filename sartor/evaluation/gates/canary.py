@@ -76,8 +76,7 @@ class Settings:
             serving: the most that serving one request can cost.
             changes: other settings by name.
         """
-        columns = [terms.matrix] if terms.target is None else [terms.matrix, terms.target]
-        low, high = min(float(c.min()) for c in columns), max(float(c.max()) for c in columns)
+        low, high = terms.judging.limits()
         own = {"confidence": gate.confidence, "margin": gate.margin, "min_units": gate.min_rows}
         return cls(limits=(low, high + serving), **(own | changes))
 

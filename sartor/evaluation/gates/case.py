@@ -142,7 +142,7 @@ class _Desk:
     @cached_property
     def decided(self) -> Mapping[str, Answers]:
         """The answers as these terms would have them."""
-        return {role: given.redecide(self.terms.matrix, self.terms.target) for role, given in self.answers.items()}
+        return {role: self.terms.judging.redecide(given) for role, given in self.answers.items()}
 
     def overhead(self, role: str) -> float:
         """Measured money per request: serving, and waiting at its price; none for what was not run here."""

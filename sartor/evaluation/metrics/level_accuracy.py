@@ -18,7 +18,13 @@ def levels(terms: Terms) -> tuple[str, ...]:
 
 
 @plugin
-@mean(unit="share of rows", higher_is_better=True, parts=levels, undefined="the task declares no such level")
+@mean(
+    unit="share of rows",
+    higher_is_better=True,
+    parts=levels,
+    undefined="the task declares no such level",
+    kinds=("classify",),
+)
 def level_accuracy(sample: Sample, part: str = "") -> Floats:
     """(rows,) 1 or 0, or the chance that whoever is asked is right; `part` is the level, default the nearest."""
     hierarchy = sample.terms.hierarchy

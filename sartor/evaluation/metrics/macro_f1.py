@@ -11,11 +11,11 @@ from sartor.evaluation.measure import Sample, whole
 
 
 @plugin
-@whole(unit="", higher_is_better=True, undefined="the subject gives no labels of its own")
+@whole(unit="", higher_is_better=True, undefined="the subject gives no labels of its own", kinds=("classify",))
 def macro_f1(sample: Sample) -> float | None:
     """Mean F1 of the labels that occur; None where the subject answers nothing."""
     known, answered = sample.true >= 0, sample.answer >= 0
-    if not known.any() or not answered.any():
+    if not sample.terms.labels or not known.any() or not answered.any():
         return None
     size = len(sample.terms.labels)
     there = np.bincount(sample.true[known], minlength=size)

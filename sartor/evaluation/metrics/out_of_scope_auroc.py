@@ -11,7 +11,12 @@ from sartor.evaluation.measure import Sample, whole
 
 
 @plugin
-@whole(unit="", higher_is_better=True, undefined="needs out-of-scope scores, and rows both in and out of scope")
+@whole(
+    unit="",
+    higher_is_better=True,
+    undefined="needs out-of-scope scores, and rows both in and out of scope",
+    kinds=("classify",),
+)
 def out_of_scope_auroc(sample: Sample) -> float | None:
     """Between 0 and 1; 0.5 is chance."""
     if sample.out_of_scope is None:

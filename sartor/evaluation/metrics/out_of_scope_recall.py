@@ -13,7 +13,12 @@ KEPT = 0.95
 
 
 @plugin
-@whole(unit="share of rows", higher_is_better=True, undefined="needs out-of-scope scores, and rows in and out of scope")
+@whole(
+    unit="share of rows",
+    higher_is_better=True,
+    undefined="needs out-of-scope scores, and rows in and out of scope",
+    kinds=("classify",),
+)
 def out_of_scope_recall(sample: Sample) -> float | None:
     """Between 0 and 1."""
     if sample.out_of_scope is None:

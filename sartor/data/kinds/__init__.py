@@ -1,0 +1,1 @@
+"""Kinds of answers in rows, one file a kind."""

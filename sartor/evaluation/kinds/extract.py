@@ -1,0 +1,67 @@
+"""JSON objects: judged value by value, each by what its field costs when it is wrong, missed or invented."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sartor.core.claims import fields_of, parse, tidy
+from sartor.core.errors import AskError
+from sartor.core.pairing import pairs
+from sartor.core.rows import Snapshot
+from sartor.core.shelf import plugin
+from sartor.core.stating import Pricing, pricing_of
+from sartor.core.task import Task
+from sartor.evaluation.extraction import Counts, published, strict
+from sartor.evaluation.kinds._target import with_target
+from sartor.evaluation.terms import Terms
+from sartor.evaluation.written import Assess, Assessed, Written
+
+REPEATED = 20
+"""Values that a repeated field is taken to have at most, for the greatest loss of one row."""
+
+
+@plugin
+def extract(task: Task, snapshot: Snapshot) -> Terms:
+    """The terms of a contract on a data set."""
+    pricing = pricing_of(task.value)
+    schema = task.answer.json_schema
+    costs = [(name, max(pricing.of(name))) for name, _ in fields_of(schema)] or [("", max(pricing.every))]
+    most = sum(cost * (REPEATED if "[]" in name else 1) for name, cost in costs)
+    written = Written(_assessor(task, pricing), pricing, most)
+    return Terms.of_written(task, with_target(task, snapshot, written))
+
+
+def _assessor(task: Task, pricing: Pricing) -> Assess:
+    schema, nothing = task.answer.json_schema, task.answer.nothing
+    read = _reader(schema, nothing)
+
+    def assess(truth: str, said: str | None) -> Assessed:
+        """An answer that is no JSON object says nothing."""
+        right, given = read(truth), {} if said is None else read(said)
+        found = pairs(right, given or {})
+        mistakes = []
+        for pair in found:
+            if pair.verdict != "right":
+                wrong, missed, invented = pricing.of(pair.field)
+                cost = {"wrong": wrong, "missed": missed, "invented": invented}[pair.verdict]
+                mistakes.append((pair.field, f"({pair.verdict})", cost))
+        fields: dict[str, Counts] = {}
+        for pair in found:
+            fields[pair.field] = fields.get(pair.field, Counts()) + Counts(**{pair.verdict: 1})
+        counts = tuple(n for c in (strict(fields), published(fields)) for n in (c.right, c.wrong, c.missed, c.invented))
+        whole = not mistakes and said is not None
+        lost = pricing.right if whole else sum(cost for _, _, cost in mistakes)
+        if said is None and not mistakes:
+            lost = pricing.every[1]
+        return Assessed(float(whole), lost, counts, {}, tuple(mistakes))
+
+    return assess
+
+
+def _reader(schema: Mapping[str, Any], nothing: tuple[str, ...]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return tidy(parse(text), schema, nothing)
+        except AskError:
+            return None
+
+    return read
