@@ -84,7 +84,8 @@ def build_dataset(
     usable, unusable = _usable(reading)
     edited = relabelled(usable, task.relabel)
     usable, unusable = edited.kept, [*unusable, *edited.taken]
-    bench = Workbench(usable, split_rows(usable, reading.given, task.data.split, task.seed))
+    splits = split_rows(usable, reading.given, task.data.split, task.seed, kind_of(task).stratum)
+    bench = Workbench(usable, splits)
     bench.take("reading", unusable)
     if edited.notes["changed"]:
         reasons = Counter(t.reason for t in edited.taken)

@@ -22,6 +22,10 @@ class Kind(Protocol):
         """The labels of the task; none where answers are written."""
         ...
 
+    def stratum(self, row: Row) -> str:
+        """Rows of which every split should have its share."""
+        ...
+
     def counted(self, rows: Sequence[Row]) -> dict[str, int]:
         """How often each sort of answer stands in rows."""
         ...

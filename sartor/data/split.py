@@ -6,7 +6,7 @@ next validation. New rows therefore move at most a few of the old ones across th
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sartor.core.canonical import sha256
@@ -20,13 +20,25 @@ SYNTHETIC = "synthetic"
 """Column that says that a model wrote the row, the text too."""
 
 
-def split_rows(rows: Sequence[Row], given: Mapping[str, str], spec: SplitSpec, seed: int) -> dict[str, str]:
+def by_label(row: Row) -> str:
+    """The label, whose rows are divided by the shares too, as far as there are enough."""
+    return row.label or ""
+
+
+def split_rows(
+    rows: Sequence[Row],
+    given: Mapping[str, str],
+    spec: SplitSpec,
+    seed: int,
+    stratum: Callable[[Row], str] = by_label,
+) -> dict[str, str]:
     """The split of every row, by id.
 
     Args:
         rows: all rows that may be used.
         given: row id -> split, where the source or a column says it. A share whose split is given by some source is
             not carved again: with a test source, only validation is taken from the other rows.
+        stratum: rows of which the shares are to hold by themselves.
 
     Raises:
         AskError: the newest rows are to be the test rows, and a row has no readable time.
@@ -44,7 +56,7 @@ def split_rows(rows: Sequence[Row], given: Mapping[str, str], spec: SplitSpec, s
         "test": 0.0 if "test" in stated else spec.test,
         "validation": spec.validation if lends else 0.0,
     }
-    for unit, split in _divide(_units(carved), shares, spec, seed):
+    for unit, split in _divide(_units(carved), shares, spec, seed, stratum):
         # What a source calls training may become validation, never test; its unit stays with it.
         held = split == "test" and any(given.get(row.id) == "train" for row in unit)
         splits |= {row.id: "train" if held else split for row in unit}
@@ -58,13 +70,19 @@ def _units(rows: Sequence[Row]) -> dict[str, Unit]:
     return units
 
 
-def _divide(units: dict[str, Unit], shares: Mapping[str, float], spec: SplitSpec, seed: int) -> list[tuple[Unit, str]]:
+def _divide(
+    units: dict[str, Unit],
+    shares: Mapping[str, float],
+    spec: SplitSpec,
+    seed: int,
+    stratum: Callable[[Row], str],
+) -> list[tuple[Unit, str]]:
     if spec.by_time:
         timed = sorted(units.items(), key=lambda item: (_newest(item[1]), item[0]), reverse=True)
         return _cut([unit for _, unit in timed], shares)
     strata: defaultdict[str, list[tuple[str, Unit]]] = defaultdict(list)
     for name, unit in units.items():
-        label = Counter(row.label or "" for row in unit).most_common(1)[0][0]
+        label = Counter(stratum(row) for row in unit).most_common(1)[0][0]
         strata[label].append((sha256(f"{seed}:{name}".encode()), unit))
     divided: list[tuple[Unit, str]] = []
     carry: defaultdict[str, float] = defaultdict(float)

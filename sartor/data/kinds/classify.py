@@ -34,6 +34,10 @@ class Classify:
         """The labels of the task: those that it names, else those that training rows have."""
         return tuple(sorted(set(task.labels) or {row.label or "" for row in train}))
 
+    def stratum(self, row: Row) -> str:
+        """Its label."""
+        return row.label or ""
+
     def counted(self, rows: Sequence[Row]) -> dict[str, int]:
         """Rows of each label."""
         return dict(sorted(Counter(row.label or "" for row in rows).items()))

@@ -34,6 +34,10 @@ class Extract:
         """None: answers are written."""
         return ()
 
+    def stratum(self, row: Row) -> str:  # noqa: ARG002 - the shelf's one signature
+        """All rows are one."""
+        return ""
+
     def counted(self, rows: Sequence[Row]) -> dict[str, int]:
         """Values of each field."""
         counts: Counter[str] = Counter()

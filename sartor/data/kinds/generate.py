@@ -22,6 +22,10 @@ class Generate:
         """None: answers are written."""
         return ()
 
+    def stratum(self, row: Row) -> str:  # noqa: ARG002 - the shelf's one signature
+        """All rows are one."""
+        return ""
+
     def counted(self, rows: Sequence[Row]) -> dict[str, int]:
         """Rows with a text and without."""
         there = sum(1 for row in rows if row.label)
