@@ -6,10 +6,13 @@ from sartor.core.predict import Prediction
 from sartor.core.rows import Row
 from sartor.core.value import choose
 from sartor.evaluation.answers import Answers, collect
+from sartor.evaluation.measure import Sample
+from sartor.evaluation.terms import Terms
 
 LABELS = ("a", "b", "c")
 MATRIX = 1.0 - np.eye(3)
 TARGET = np.array([0.3, 0.3, 0.4])
+TERMS = Terms(LABELS, MATRIX, TARGET)
 
 
 def rows_of(*labels, **more):
@@ -35,12 +38,12 @@ def test_collect_puts_rows_and_predictions_side_by_side():
     # A row without a group is one of its own, and cannot meet a group that is called like its id.
     assert len(set(answers.groups.tolist())) == 3
     assert answers.probabilities is None
-    assert answers.costs(MATRIX, TARGET, overhead=0.01).tolist() == pytest.approx([0.11, 1.01, 0.41])
+    assert Sample.of(answers, TERMS, 0.01).costs.tolist() == pytest.approx([0.11, 1.01, 0.41])
 
 
 def test_an_escalated_row_whose_truth_is_no_label_costs_the_dearest_asking():
     answers = collect(rows_of("nonsense"), LABELS, [Prediction("a", "v", decision="escalate")])
-    assert answers.costs(MATRIX, TARGET).tolist() == [0.4]
+    assert Sample.of(answers, TERMS).costs.tolist() == [0.4]
 
 
 def test_the_file_gives_everything_back_and_is_the_same_bytes_again(world):
@@ -80,12 +83,13 @@ def test_redecide_gives_what_the_new_value_function_would_have_answered(world):
     made = world(500)
     answers = made.subject(0.8, 1)
     matrix, target = made.terms.matrix * np.linspace(0.1, 2, 6), made.terms.target
-    new = answers.redecide(matrix, target)
+    judging = Terms(LABELS, matrix, target).judging
+    new = judging.redecide(answers)
     choice = choose(answers.probabilities, matrix, target)
     assert new.answer.tolist() == choice.answer.tolist()
     assert new.escalated.tolist() == choice.escalate.tolist()
     assert not np.array_equal(new.answer, answers.answer)
-    assert made.plain(0.8, 1).redecide(matrix, target).answer.tolist() == made.plain(0.8, 1).answer.tolist()
+    assert judging.redecide(made.plain(0.8, 1)).answer.tolist() == made.plain(0.8, 1).answer.tolist()
 
 
 def test_take_keeps_columns_together(world):

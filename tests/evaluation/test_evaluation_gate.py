@@ -12,6 +12,7 @@ from sartor.core.records import Metric
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.gates.case import Case, case_from
 from sartor.evaluation.gates.release import judge
+from sartor.evaluation.measure import Sample
 
 UNGUARDED = {"gate": {"guards": {}, "max_calibration_error": 0.5}}
 
@@ -86,8 +87,8 @@ def test_waiting_costs_what_the_task_says(evidence):
 
 
 def made_money(made, answers):
-    decided = answers["candidate"].redecide(made.terms.matrix, made.terms.target)
-    return decided.costs(made.terms.matrix, made.terms.target).mean()
+    decided = made.terms.judging.redecide(answers["candidate"])
+    return Sample.of(decided, made.terms).costs.mean()
 
 
 def test_the_floor_itself_needs_no_comparison_with_itself(evidence, report):
