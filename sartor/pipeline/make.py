@@ -18,13 +18,16 @@ from sartor.core.rows import Row, Snapshot
 from sartor.core.shelf import Params, Plugin, Shelf
 from sartor.core.task import Candidate, Task
 from sartor.core.value import cost_matrix, example_weights
+from sartor.pipeline.asking_others import KeptUpstreams, declared
 from sartor.pipeline.bases import base_named, embedder
 from sartor.pipeline.checkpoints import Folder
 from sartor.pipeline.embeddings import EmbeddingCache
+from sartor.pipeline.lessons import named, rationales, teacher, train_scores, unlabelled
 from sartor.pipeline.memo import Step, done_before, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.terms import terms_of
+from sartor.pipeline.trials import trials_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Engine, Mixer, Writer, open_engine
 from sartor.training.calibration import fit
@@ -51,6 +54,8 @@ class Order:
     seed: int
     start: Variant | None = None
     """An earlier variant of the same recipe and base to go on from; it is a parent of what is made."""
+    upstream: str = ""
+    """Digest of the upstream's declaration, where its answers are what is made."""
     onward: Onward | None = None
     """A strategy that chooses how to go on from the live variant; then there is no `start`."""
 
@@ -69,6 +74,7 @@ class Order:
         """The memo's view. The value function is part of it only where it weighs examples."""
         inputs = {"data": self.dataset.digest} | ({"base": self.base.digest} if self.base else {})
         inputs |= {"start": self.start.digest} if self.start else {}
+        inputs |= {"upstream": self.upstream} if self.upstream else {}
         params = {"params": self.params.model_dump(mode="json"), "title": self.candidate.title}
         if self.candidate.value_weights:
             params["value"] = self.task.value.model_dump(mode="json")
@@ -77,6 +83,8 @@ class Order:
             params["answer"] = self.task.answer.model_dump(mode="json")
             params["value"] = self.task.value.model_dump(mode="json")
             modules = (*modules, "sartor.training.claims")
+        if columns := named(self.task):
+            params["columns"] = columns
         if self.onward is not None:
             inputs["start"], params["onward"] = self.onward.digest, self.onward.settings
             modules = (*modules, self.onward.module, "sartor.pipeline.onward")
@@ -99,7 +107,17 @@ def order(
     if len(candidate.of) > len(ROLES):
         raise AskError(f"Candidate '{candidate.title}' mixes {len(candidate.of)} others; at most {len(ROLES)} can be.")
     parts = {role: made[title] for role, title in zip(ROLES, candidate.of, strict=False)}
-    return Order(task, candidate, dataset, snapshot, base, parts, task.seed)
+    return Order(task, candidate, dataset, snapshot, base, parts, task.seed, upstream=upstream_of(shop, candidate))
+
+
+def upstream_of(shop: Workshop, candidate: Candidate) -> str:
+    """Digest of the declaration of the upstream that a candidate's settings name; '' where they name none.
+
+    Raises:
+        NotFoundError: no upstream of this name is declared.
+    """
+    asked = str(candidate.params.get("upstream") or "")
+    return declared(shop, asked).digest if asked else ""
 
 
 def make(shop: Workshop, cache: EmbeddingCache, what: Order) -> Variant:
@@ -222,6 +240,9 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         base=shop.store.folder(what.base) if what.base else None,
         embed=_embed(shop, cache, what.base) if what.base else None,
         writing=_writing(what),
+        attempt=trials_of(shop, shop.store.folder(what.base) if what.base else None),
+        train_scores=train_scores(what.task, snapshot),
+        unlabelled=unlabelled(snapshot),
         parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
         start=shop.store.folder(what.start) if what.start else None,
         start_labels=what.start.labels if what.start else (),
@@ -250,6 +271,7 @@ def _writing(what: Order) -> Writing | None:
         json_schema=answer.json_schema,
         instructions=answer.instructions,
         max_tokens=answer.max_tokens,
+        rationales=rationales(what.task, snapshot),
         right=lambda truth, said: judging.assess(truth, said).right == 1.0,
         score=score,
     )
@@ -284,6 +306,7 @@ def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Sna
         asked = [(variant.digest, text) for text in snapshot.texts("validation")]
         shares = np.stack([a.probabilities for a in fleet_of(shop, cache).probabilities(asked)])
     base = shop.store.ledger.get(variant.parents["base"]) if "base" in variant.parents else None
+    answer, write = teacher(shop, cache, variant)
     return Part(
         variant.title,
         variant.digest,
@@ -292,12 +315,14 @@ def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Sna
         engine=variant.engine,
         base=shop.store.folder(base) if isinstance(base, Base) else None,
         recipe=variant.recipe,
+        answer=answer,
+        write=write,
     )
 
 
 def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
     """Fit the temperature and the out-of-scope score on validation rows, scored by the engine that will serve."""
-    engine = open_engine(draft.engine, job.base, threads=shop.threads)
+    engine = open_engine(draft.engine, job.base, threads=shop.threads, upstreams=KeptUpstreams(shop))
     engine.add("draft", job.folder)
     if isinstance(engine, Writer):
         written = engine.write([("draft", text) for text in job.validation_texts])
