@@ -216,6 +216,8 @@ EXTRAS = {
     "skeletoken": "train",
     "gguf": "train",
     "llguidance": "train",
+    "jinja2": "gguf",
+    "xllamacpp": "gguf",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "psycopg": "postgres",

