@@ -15,7 +15,7 @@ from typing import Any
 from sartor.core.claims import field_of, leaves
 
 WORD = re.compile(r"\w+|[^\w\s]")
-NUMBER = re.compile(r"[-+]?\d[\d.,' ]*\d|[-+]?\d")
+NUMBER = re.compile(r"(?:(?<!\w)[-+])?\d+(?:[ ']\d{3}(?!\d))*(?:[.,]\d+)*")
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 

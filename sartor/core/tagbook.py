@@ -154,17 +154,18 @@ def _placed(scheme: Scheme, seen: Seen, main: Sequence[Span], spare: Sequence[Sp
 
 
 def _next(slot: Slot, home: str, counts: dict[str, int]) -> str:
-    """The place of one more value."""
-    if not slot.many:
+    """The place of one more value; where there may be no more, that of the last one, whose rival it is."""
+    if slot.steps[-1] is not None:
         return home
-    counts[home] = counts.get(home, -1) + 1
+    place = counts.get(home, -1) + 1
+    counts[home] = place if slot.most is None else min(place, slot.most - 1)
     return f"{home}/{counts[home]}"
 
 
 def _home(slot: Slot, indices: dict[str, int], opens: int) -> str:
     """Pointer to where a value of a field goes; `indices` has the open object of each list and is kept up to date."""
     at, level = "", 0
-    for step in slot.steps[:-1] if slot.many else slot.steps:
+    for step in slot.steps[:-1] if slot.steps[-1] is None else slot.steps:
         if step is not None:
             at += "/" + step.replace("~", "~0").replace("/", "~1")
             continue

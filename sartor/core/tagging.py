@@ -35,11 +35,8 @@ class Slot:
     """The way to it: `("lines", None, "price")`."""
     schema: Mapping[str, Any]
     """JSON Schema of one value."""
-
-    @property
-    def many(self) -> bool:
-        """Whether it takes several values at one place."""
-        return self.steps[-1] is None
+    most: int | None = None
+    """Values that stand at one place at most; None: any number."""
 
     @property
     def depth(self) -> int:
@@ -70,9 +67,12 @@ class Scheme:
 
     @classmethod
     def of(cls, schema: Mapping[str, Any], used: Sequence[str] | None = None) -> "Scheme":
-        """The tags of a JSON Schema's fields; `used`: only of the fields named there."""
-        slots = [Slot(_name(steps), steps, inner) for steps, inner in _ways(schema, ())]
-        return cls(tuple(slot for slot in slots if used is None or slot.name in set(used)))
+        """The tags of a JSON Schema's fields; `used`: only of the fields named there, in that order."""
+        slots = [Slot(_name(steps), steps, inner, most) for steps, inner, most in _ways(schema, (), 1)]
+        if used is None:
+            return cls(tuple(slots))
+        named = {slot.name: slot for slot in slots}
+        return cls(tuple(named[name] for name in used))
 
     @cached_property
     def first(self) -> tuple[int, ...]:
@@ -194,15 +194,17 @@ class Scheme:
         return Span(span.slot, span.start, span.end, span.opens, float(chance))
 
 
-def _ways(schema: Mapping[str, Any], before: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Mapping[str, Any]]]:
-    """Every field of a schema that holds a value, as `core.claims.fields_of` finds them, by the way to it."""
+def _ways(
+    schema: Mapping[str, Any], before: tuple[Step, ...], most: int | None
+) -> Iterator[tuple[tuple[Step, ...], Mapping[str, Any], int | None]]:
+    """Every field of a schema that holds a value, as `core.claims.fields_of` finds them: the way to it, how many."""
     if "properties" in schema:
         for name, inner in schema["properties"].items():
-            yield from _ways(inner, (*before, name))
+            yield from _ways(inner, (*before, name), 1)
     elif "items" in schema:
-        yield from _ways(schema["items"], (*before, None))
+        yield from _ways(schema["items"], (*before, None), schema.get("maxItems"))
     elif before:
-        yield before, schema
+        yield before, schema, most
 
 
 def _name(steps: Sequence[Step]) -> str:

@@ -66,7 +66,7 @@ def learn(texts: Sequence[str], writing: Writing, context: str) -> Lesson:
             param="candidates.recipe",
         )
     used = {field_of(one.path) for places in found for one in places}
-    scheme = Scheme.of(writing.json_schema, sorted(used))
+    scheme = Scheme.of(writing.json_schema, [name for name in names if name in used])
     spans = [spans_of(scheme, places) for places in found]
     said = [[text[start:end].casefold() for start, end in words(text)] for text in texts]
     book = TagBook(
