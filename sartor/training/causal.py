@@ -1,4 +1,4 @@
-"""What the recipes `lora` and `full` share: from a job with written answers to rows, a learner, and the files beside it.
+"""What the recipes `lora` and `full` share: from a job with written answers to rows, a learner and files.
 
 Models of a known build go through the lean loop's own forward pass; others, and any where it is asked for, through
 transformers and peft, the reference. Knows no strategy and no engine.
@@ -67,7 +67,7 @@ def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
         learner = _learner(base, config, how, lean, plain, (given, validation))
         made = train(learner, given, validation.rows, job, how.plan)
     learner.save(job.folder, made.which)
-    write_writing(job.folder, writing, tokenizer)
+    write_writing(job.folder, writing)
     facts = {
         "precision": "bfloat16" if has_bfloat16() else "float32",
         "loop": type(learner).__module__.rsplit("_", 1)[-1].replace("learners", "lean"),
@@ -79,7 +79,7 @@ def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
     return Draft(engine="lm", facts=facts, measured=made.measured)
 
 
-def write_writing(folder: Path, writing: Writing, tokenizer: Any) -> None:
+def write_writing(folder: Path, writing: Writing) -> None:
     """What the engine must know of the task when it serves."""
     told = {
         "kind": writing.kind,

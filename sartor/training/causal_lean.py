@@ -7,7 +7,6 @@ is computed once and kept; several adapters go through one pass over the frozen 
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from sartor.training.causal_batch import Pass
-from sartor.training.causal_ops import Blocks, Gated, LowRank, Normed, Turned, attention
+from sartor.training.causal_ops import Blocks, attention, gated, low_rank, normed, turned
 
 Tensor = torch.Tensor
 GROUPS = {
@@ -141,8 +140,7 @@ class Lean:
             mine = {group: low for (layer, group), low in lows.items() if layer == at}
             wanted = given.at + places.p if at == len(self.layers) - 1 else None
             x = self._layer(self.layers[at], x, places, mine, wanted)
-        normed: Tensor = Normed.apply(x, self.norm, self.shape.eps)
-        return normed
+        return normed(x, self.norm, self.shape.eps)
 
     def places(self, given: Pass, n: int = 1) -> Places:
         """Positions, turned into angles, and the mask."""
@@ -158,21 +156,21 @@ class Lean:
         self, layer: Layer, x: Tensor, places: Places, lows: dict[str, Low], wanted: Tensor | None = None
     ) -> Tensor:
         """One layer; with `wanted`, only these places of its output."""
-        normed = Normed.apply(x, layer.norms[0], self.shape.eps)
-        mixed = self._attention(_product(layer, "qkv", normed, lows), places, last=wanted is not None)
+        inner = normed(x, layer.norms[0], self.shape.eps)
+        mixed = self._attention(_product(layer, "qkv", inner, lows), places, last=wanted is not None)
         if wanted is not None:
             x, mixed = x[:, wanted], mixed[:, wanted]
         x = x + _product(layer, "o", mixed, lows)
-        inner = Normed.apply(x, layer.norms[1], self.shape.eps)
-        return x + _product(layer, "down", Gated.apply(_product(layer, "gate_up", inner, lows)), lows)
+        inner = normed(x, layer.norms[1], self.shape.eps)
+        return x + _product(layer, "down", gated(_product(layer, "gate_up", inner, lows)), lows)
 
     def _attention(self, qkv: Tensor, at: Places, *, last: bool) -> Tensor:
         """(n, p + b·s, q + k + v) -> (n, p + b·s, q); the beginning's own is left out of the last layer."""
         shape = self.shape
         n, t = qkv.shape[:2]
         heads = qkv.view(n, t, shape.heads + 2 * shape.groups, shape.head)
-        turned = Turned.apply(heads[:, :, : shape.heads + shape.groups], at.cos, at.sin)
-        query, key = turned.split([shape.heads, shape.groups], dim=2)
+        placed = turned(heads[:, :, : shape.heads + shape.groups], at.cos, at.sin)
+        query, key = placed[:, :, : shape.heads], placed[:, :, shape.heads :]
         value = heads[:, :, shape.heads + shape.groups :]
 
         def rows(x: Tensor) -> Tensor:
@@ -196,8 +194,7 @@ def _product(layer: Layer, group: str, x: Tensor, lows: dict[str, Low]) -> Tenso
     low = lows.get(group)
     if low is None:
         return functional.linear(x, weight, bias)
-    found: Tensor = LowRank.apply(x, weight, bias, low.blocks, *low.factors)
-    return found
+    return low_rank(x, weight, bias, low.blocks, low.factors)
 
 
 def load(folder: Path, dtype: torch.dtype) -> Lean:

@@ -18,7 +18,7 @@ from sartor.core.errors import AskError
 from sartor.core.predict import Floats
 from sartor.training.causal_batch import Pass, Scale, collate, passes
 from sartor.training.causal_lean import GROUPS, Layer, Lean, Low, Lows, Tensor
-from sartor.training.causal_ops import Blocks, Foretold, foretell
+from sartor.training.causal_ops import Blocks, foretell, foretold
 from sartor.training.causal_rows import Row
 
 KEPT_BYTES = 2 << 30
@@ -124,8 +124,7 @@ class Adapters:
     def cost(self, rows: Sequence[Row], scale: Scale, weights: Sequence[float] | None) -> Tensor:
         """As `Learner` says."""
         given = collate(rows, scale, weights)
-        found: Tensor = Foretold.apply(self._hidden(rows, given), self._lean.head, given.wanted, given.weights)
-        return found
+        return foretold(self._hidden(rows, given), self._lean.head, given.wanted, given.weights)
 
     def judge(self, rows: Sequence[Row]) -> Judged:
         """As `Learner` says."""
@@ -144,10 +143,11 @@ class Adapters:
 
         (leaf,) = self.tries[which]
         shapes = [shape for one in self.factors for shape in _shapes(one, self._rank)]
-        parts = leaf.detach().split([rows * columns for rows, columns in shapes])
+        parts = leaf.detach().split_with_sizes([rows * columns for rows, columns in shapes])
         named = dict(zip(self._names(), (p.view(s) for p, s in zip(parts, shapes, strict=True)), strict=True))
         (folder / "adapter").mkdir(parents=True)
-        save_file({name: named[name].contiguous() for name in sorted(named)}, folder / "adapter/adapter_model.safetensors", {"format": "pt"})  # noqa: E501
+        tensors = {name: named[name].contiguous() for name in sorted(named)}
+        save_file(tensors, folder / "adapter/adapter_model.safetensors", {"format": "pt"})
         config = peft_config(self._rank, self.alpha, self.targets, range(self._kept.layers, self._lean.shape.layers))
         (folder / "adapter/adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
 
@@ -167,7 +167,7 @@ class Adapters:
     def _lows(self) -> Lows:
         joined = torch.stack([leaf for (leaf,) in self.tries]).to(self._lean.embedding.dtype)
         shapes = [shape for one in self.factors for shape in _shapes(one, self._rank)]
-        parts = joined.split([rows * columns for rows, columns in shapes], dim=1)
+        parts = joined.split_with_sizes([rows * columns for rows, columns in shapes], dim=1)
         views = [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
         found: Lows = {}
         for key in dict.fromkeys((one.layer, one.group) for one in self.factors):
@@ -183,20 +183,20 @@ class Whole:
     def __init__(self, lean: Lean, kept: Kept, home: Path) -> None:
         self._lean, self._kept, self._home = lean, kept, home
         self._trained = lean.layers[kept.layers :]
-        leaves = [leaf for layer in self._trained for leaf in [*layer.weights.values(), *layer.biases.values(), *layer.norms]]
+        parts = ([*one.weights.values(), *one.biases.values(), *one.norms] for one in self._trained)
+        leaves = [leaf for part in parts for leaf in part]
         self.tries = [[leaf.detach().float().clone().requires_grad_() for leaf in [*leaves, lean.norm]]]
 
     def cost(self, rows: Sequence[Row], scale: Scale, weights: Sequence[float] | None) -> Tensor:
         """As `Learner` says."""
         given = collate(rows, scale, weights)
-        found: Tensor = Foretold.apply(self._hidden(rows, given), self._lean.head, given.wanted, given.weights)
-        return found
+        return foretold(self._hidden(rows, given), self._lean.head, given.wanted, given.weights)
 
     def judge(self, rows: Sequence[Row]) -> Judged:
         """As `Learner` says."""
         return judged_by(rows, 1, LOOKED_AT_ONCE, self._look)
 
-    def save(self, folder: Path, which: int) -> None:
+    def save(self, folder: Path, which: int) -> None:  # noqa: ARG002 - there is one
         """Write `model/`, a Hugging Face folder with weights as precise as they were computed with."""
         from safetensors.torch import load_file, save_file
 
@@ -316,7 +316,8 @@ def _started(factors: Sequence[Factor], rank: int) -> Tensor:
 
 def _by_name(layer: Layer, at: int) -> dict[str, Tensor]:
     """The tensors of a layer under their names in a checkpoint."""
-    home, found = f"model.layers.{at}", {}
+    home = f"model.layers.{at}"
+    found: dict[str, Tensor] = {}
     for group, names in GROUPS.items():
         for what, tensors in (("weight", layer.weights), ("bias", layer.biases)):
             if group not in tensors:
@@ -324,7 +325,7 @@ def _by_name(layer: Layer, at: int) -> dict[str, Tensor]:
             joined, width = tensors[group], layer.weights["o"].shape
             if group == "qkv":
                 groups = (joined.shape[0] - width[1]) // 2
-                parts = joined.split([width[1], groups, groups])
+                parts = joined.split_with_sizes([width[1], groups, groups])
             else:
                 parts = joined.chunk(len(names))
             found |= {f"{home}.{name}.{what}": part for name, part in zip(names, parts, strict=True)}

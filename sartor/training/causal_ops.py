@@ -14,13 +14,13 @@ AT_ONCE = 256
 """Rows of logits that are made at once."""
 
 
-class Normed(torch.autograd.Function):
+class _Normed(torch.autograd.Function):
     """x / sqrt(mean(x²) + eps) · w over the last axis (Zhang & Sennrich 2019); sums in float32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         """(…, d), (d,) -> (…, d)."""
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        scale: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         scale = scale.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
         ctx.save_for_backward(x, weight, scale)
         return x * scale * weight
@@ -32,11 +32,11 @@ class Normed(torch.autograd.Function):
         (grad,) = grads
         of_weight = (grad * x * scale).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
         inner = grad * weight
-        along = torch.linalg.vecdot(inner, x)[..., None].float() * scale.float().pow(3) / x.shape[-1]
+        along: Tensor = torch.linalg.vecdot(inner, x)[..., None].float() * scale.float().pow(3) / x.shape[-1]
         return inner.mul_(scale).sub_(x * along.to(x.dtype)), of_weight, None
 
 
-class Turned(torch.autograd.Function):
+class _Turned(torch.autograd.Function):
     """Rotary position embedding (Su et al. 2021), halves rotated as Llama's checkpoints have them."""
 
     @staticmethod
@@ -61,7 +61,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return out
 
 
-class Gated(torch.autograd.Function):
+class _Gated(torch.autograd.Function):
     """silu(first half) · second half (Shazeer 2020)."""
 
     @staticmethod
@@ -84,7 +84,7 @@ class Gated(torch.autograd.Function):
         return out
 
 
-class LowRank(torch.autograd.Function):
+class _LowRank(torch.autograd.Function):
     """x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ with W and b frozen, for n adapters at once (Hu et al. 2021).
 
     Several adapted layers that read the same x go through as one: their A's stand below each other, each B has its own
@@ -125,7 +125,7 @@ class LowRank(torch.autograd.Function):
             torch.mm(grad[n].t(), z[n], out=of_up[n])
         of_up *= how.scale
         blocks = [of_up[:, span, k * rank : (k + 1) * rank] for k, span in enumerate(how.spans)]
-        return of_x, None, None, None, *of_down.split(rank, dim=1), *blocks
+        return of_x, None, None, None, *of_down.split_with_sizes([rank] * len(how.spans), dim=1), *blocks
 
 
 class Blocks:
@@ -158,7 +158,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, unseen: Tensor | None) 
     return torch.matmul(shares.view(b, groups, -1, t), value).view(b, heads, s, d)
 
 
-class Foretold(torch.autograd.Function):
+class _Foretold(torch.autograd.Function):
     """Weighted cross-entropy of the tokens that were to be foretold, with the head frozen.
 
     Logits are made for a few rows at a time and turned into the gradient of the hidden states at once, so that the
@@ -199,3 +199,34 @@ def foretell(hidden: Tensor, head: Tensor, wanted: Tensor) -> tuple[Tensor, Tens
                 losses[n, span] = functional.cross_entropy(logits, wanted[span], reduction="none")
                 hits[n, span] = logits.argmax(dim=-1) == wanted[span]
     return losses, hits
+
+
+def normed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """RMS norm over the last axis."""
+    return _apply(_Normed, x, weight, eps)
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions; (n, t, heads, d), (t, 1, d/2) twice -> as x."""
+    return _apply(_Turned, x, cos, sin)
+
+
+def gated(x: Tensor) -> Tensor:
+    """silu(first half) · second half; (…, 2f) -> (…, f)."""
+    return _apply(_Gated, x)
+
+
+def low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, how: Blocks, low: tuple[Tensor, ...]) -> Tensor:
+    """A frozen linear layer with n adapters; (n, t, d), A's (n, r, d) and B's (n, o_i, r) -> (n, t, o)."""
+    return _apply(_LowRank, x, weight, bias, how, *low)
+
+
+def foretold(hidden: Tensor, head: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """(n,) weighted losses of (m,) wanted tokens, from (n, m, d) hidden states and the (v, d) frozen head."""
+    return _apply(_Foretold, hidden, head, wanted, weights)
+
+
+def _apply(function: Any, *given: Any) -> Tensor:
+    """Torch's own signature is untyped."""
+    found: Tensor = function.apply(*given)
+    return found

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from sartor.core.errors import AskError
-from sartor.training.causal_batch import Scale, collate, passes
+from sartor.training.causal_batch import Scale, collate
 from sartor.training.causal_learners import LOOKED_AT_ONCE, MODEL_FILES, Judged, judged_by
 from sartor.training.causal_ops import Tensor
 from sartor.training.causal_rows import Row
@@ -42,7 +42,7 @@ class Plain:
         self._model.train()
         return found
 
-    def save(self, folder: Path, which: int) -> None:
+    def save(self, folder: Path, which: int) -> None:  # noqa: ARG002 - there is one
         """Write PEFT's `adapter/` or a Hugging Face `model/`."""
         home = folder / ("adapter" if self._adapter else "model")
         self._model.config._name_or_path = ""  # noqa: SLF001 - the only place where transformers keeps it
@@ -67,7 +67,9 @@ class Plain:
 
     def _foretold(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
         """(m, v) logits at the places where answers are foretold, and the tokens themselves, in the rows' order."""
-        ids, at, wanted = [], [], []
+        ids: list[list[int]] = []
+        at: list[tuple[int, int]] = []
+        wanted: list[int] = []
         for row in rows:
             for branch in row.branches:
                 first = len(row.stem) + len(branch.prompt) - 1

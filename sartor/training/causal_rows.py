@@ -8,6 +8,7 @@ read once, and a branch sees the stem and itself, never its sibling. Knows no to
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from sartor.core.errors import AskError
@@ -84,10 +85,10 @@ class Reader:
         """
         rows, places, long = [], [], _Long(self.limit, self.too_long, len(texts))
         for place, (text, answer) in enumerate(zip(texts, answers, strict=True)):
-            row = self._row(text, answer, rationales[place] if rationales else "")
-            if (tokens := _longest(row)) > (self.limit or tokens):
-                row = long.met(place, tokens, lambda t=text, a=answer: self._shortened(t, a))  # type: ignore[misc]
-            if row is not None:
+            whole = self._row(text, answer, rationales[place] if rationales else "")
+            tokens = _longest(whole)
+            fits = tokens <= (self.limit or tokens)
+            if (row := whole if fits else long.met(place, tokens, partial(self._shortened, text, answer))) is not None:
                 rows.append(row)
                 places.append(place)
         return Rows(rows, places, long.facts(len(rows)))

@@ -100,7 +100,7 @@ def test_whole_weights_get_the_gradients_of_transformers(bases, build, tmp_path)
     assert theirs.abs().max() > 1e-3
     with torch.no_grad():
         for leaf in lean.tries[0]:
-            leaf += 0.01
+            leaf.add_(0.01)
     lean.save(tmp_path, 0)
     again = causal_plain.whole(tmp_path / "model", None)
     assert np.allclose(again.judge(some).losses, lean.judge(some).losses, rtol=1e-4)
@@ -113,7 +113,7 @@ def test_several_adapters_in_one_pass_are_each_what_they_are_alone(bases):
     torch.manual_seed(2)
     with torch.no_grad():
         for (leaf,) in together.tries:
-            leaf += torch.randn_like(leaf) * 0.2
+            leaf.add_(torch.randn_like(leaf) * 0.2)
     costs = together.cost(some, Scale.of(some), None)
     costs.sum().backward()
     for which in range(3):
