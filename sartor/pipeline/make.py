@@ -205,7 +205,7 @@ def _variant(shop: Workshop, what: Order, filled: Filled, files: dict[str, str])
         parents={role: parent.digest for role, parent in parents.items()},
         made_by=f"training.recipes/{what.candidate.recipe}",
         licence=Licence.union(parent.licence for parent in parents.values()),
-        facts=draft.facts,
+        facts=draft.facts | ({"declared": what.upstream} if what.upstream else {}),
         measured={**draft.measured, "threads": shop.threads},
         task=what.task.name,
         recipe=what.candidate.recipe,

@@ -18,7 +18,7 @@ from sartor.pipeline.answer import answer_step
 from sartor.pipeline.bases import fetch_step
 from sartor.pipeline.check import check_plugins
 from sartor.pipeline.curate import curate_step, read
-from sartor.pipeline.make import RECIPES, ROLES, Order
+from sartor.pipeline.make import RECIPES, ROLES, Order, upstream_of
 from sartor.pipeline.memo import Step, done_before
 from sartor.pipeline.workshop import Workshop
 
@@ -99,7 +99,9 @@ def _candidate(
     parts = {role: made[title] for role, title in zip(ROLES, candidate.of, strict=False)}
     assert base is None or isinstance(base, Base)
     rows_unread = Snapshot({}, dataset.labels)  # the step is told by the data set's digest, not by its rows
-    step = Order(task, candidate, dataset, rows_unread, base, parts, task.seed).step
+    step = Order(
+        task, candidate, dataset, rows_unread, base, parts, task.seed, upstream=upstream_of(shop, candidate)
+    ).step
     done = done_before(shop, step)
     yield _line(shop, step, candidate.title, done, rows, per_row)
     variant = shop.store.ledger.get(done.outputs["variant"]) if done else None

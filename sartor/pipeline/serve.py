@@ -15,6 +15,7 @@ from sartor.core.records import Artifact, Dataset, Decision, Report, TaskRecord,
 from sartor.core.task import Task
 from sartor.data.snapshot import labels_of
 from sartor.evaluation.terms import Terms
+from sartor.pipeline.asking_others import DeclaredUpstreams, KeptUpstreams
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.terms import terms_of
@@ -61,7 +62,7 @@ class LocalModels:
 
 
 def fleet_of(shop: Workshop, cache: EmbeddingCache | None) -> Fleet:
-    """A fleet over the store; with a cache, embeddings of frozen bases are looked up before they are computed."""
+    """A fleet over the store; with a cache, embeddings and upstreams' answers are looked up before they are made."""
 
     def folder_of(digest: str) -> Path:
         found = shop.store.ledger.get(digest)
@@ -73,6 +74,7 @@ def fleet_of(shop: Workshop, cache: EmbeddingCache | None) -> Fleet:
         folder_of,
         threads=shop.threads,
         embed_cache=cache.embed if cache else None,
+        upstreams=KeptUpstreams(shop) if cache else DeclaredUpstreams(shop),
     )
 
 

@@ -18,7 +18,7 @@ from sartor.core.claims import field_of
 from sartor.core.errors import AskError, SartorError, StoreError, boundary
 from sartor.core.predict import Claim, Floats
 from sartor.core.records import Variant
-from sartor.serving.engine import Embed, Engine, Mixer, Scored, Work, Writer, Written, open_engine
+from sartor.serving.engine import Embed, Engine, Mixer, Scored, Upstreams, Work, Writer, Written, open_engine
 from sartor.serving.files import read_json
 
 EmbedCache = Callable[[str, list[str], Embed], Floats]
@@ -68,6 +68,7 @@ class Fleet:
         *,
         threads: int = 1,
         embed_cache: EmbedCache | None = None,
+        upstreams: Upstreams | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -76,11 +77,13 @@ class Fleet:
             folder_of: a folder with the verified files of an artifact, by digest (variants and bases).
             threads: CPU threads of one pass of a base.
             embed_cache: asked for the embeddings of frozen bases before they are computed.
+            upstreams: asked by variants that are prompts for somebody else's model.
         """
         self._variant_of = variant_of
         self._folder_of = folder_of
         self._threads = threads
         self._cache = embed_cache
+        self._upstreams = upstreams
         self._engines: dict[tuple[str, str], Engine | Mixer | Writer] = {}
         self._held: dict[str, _Held] = {}
         self._loading = RLock()
@@ -208,7 +211,7 @@ class Fleet:
     def _engine(self, name: str, base: str) -> Engine | Mixer | Writer:
         if (name, base) not in self._engines:
             folder = self._folder_of(base) if base else None
-            self._engines[name, base] = open_engine(name, folder, threads=self._threads)
+            self._engines[name, base] = open_engine(name, folder, threads=self._threads, upstreams=self._upstreams)
         return self._engines[name, base]
 
 

@@ -103,7 +103,7 @@ class Stating:
         stated = state(answered.claims, self.pricing, answered.unseen)
         tokens = answered.written.usage if answered.written else Usage()
         usage = replace(tokens, cpu_seconds=answered.cpu_seconds)
-        cost = answered.cpu_seconds * self.unit_cost
+        cost = answered.cpu_seconds * self.unit_cost + (answered.written.cost if answered.written else 0.0)
         return Prediction(
             output=stated.output,
             served_by=variant,

@@ -14,7 +14,10 @@ from sartor.core.errors import AskError, NotFoundError, UpstreamError
 from sartor.core.examples import Examples, ExampleSet
 from sartor.core.route import Secret, TokenPrice, Upstream
 from sartor.core.shelf import Shelf
+from sartor.core.task import Task
 from sartor.pipeline.asking_others import DeclaredUpstreams
+from sartor.pipeline.declared import UPSTREAM, standing
+from sartor.pipeline.run import run
 from sartor.pipeline.upstreams import declare_upstream
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Told, Usage, Wish, Writer, open_engine
@@ -172,3 +175,37 @@ def test_the_nearest_examples_stand_next_to_the_question():
     assert len(nearest.pick("nothing alike")) == 2
     assert Examples(ExampleSet(examples=pool)).pick("any") == pool
     assert Examples.of({"instructions": "x"}).pick("any") == ()
+
+
+def test_a_prompt_and_rules_go_through_the_whole_chain(declared, learner, tmp_path):
+    texts, answers = rows(160, 3)
+    lines = [json.dumps({"text": t, "label": json.loads(a)}) for t, a in zip(texts, answers, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    task = Task.model_validate(
+        {
+            "name": "products",
+            "kind": "extract",
+            "answer": {"json_schema": SCHEMA, "max_tokens": 32},
+            "data": {"sources": [{"use": "jsonl", "path": "rows.jsonl", "licence": "owned"}]},
+            "value": {"wrong": 1, "volume": 1000},
+            "candidates": [
+                {"recipe": "rules", "size": "small"},
+                {"recipe": "prompt", "size": "small", "params": {"upstream": "giant"}},
+            ],
+            "gate": {"min_rows": 10, "guards": {}, "floor": "rules"},
+        }
+    )
+    found = run(declared, task, tmp_path)
+    asked = len(learner.asked)
+    lines_of = {line.title: line for line in found.lines}
+    assert lines_of["prompt"].unit_cost > lines_of["rules"].unit_cost
+    assert lines_of["rules"].accuracy > 0.9
+    assert found.decision.verdict == "ship"
+    # The giant's answers are kept: another run, and another candidate of the same prompt, ask it nothing.
+    again = run(declared, task, tmp_path)
+    assert (again.variants, len(learner.asked)) == (found.variants, asked)
+    # Another declaration is another giant.
+    record, _ = standing(declared, "giant", UPSTREAM)
+    declare_upstream(declared, Upstream.model_validate(record.spec | {"model": "giant-2"}))
+    assert run(declared, task, tmp_path).variants["prompt"] != found.variants["prompt"]
+    assert len(learner.asked) > asked
