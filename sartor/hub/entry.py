@@ -95,7 +95,7 @@ class Entry:
     name: str
     tier: Tier
     engine: str
-    """Serving engine that can run it: static, encoder, lm, hosted, recorded."""
+    """Serving engine that can run it: static, encoder, lm, gguf, hosted, recorded."""
     licence: str
     """Licence of the weights (not of the package that carries them), '' where nobody says."""
     home: Home

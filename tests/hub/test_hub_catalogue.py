@@ -28,7 +28,7 @@ def test_the_shelf_holds_what_was_promised() -> None:
 def test_an_entry_is_complete(found: Entry) -> None:
     assert NAME.fullmatch(found.name)
     assert found.licence in KNOWN
-    assert found.engine in ("static", "encoder", "lm", "hosted", "recorded")
+    assert found.engine in ("static", "encoder", "lm", "gguf", "hosted", "recorded")
     assert entry(found.name) == found
     assert found.body()["home"]["kind"] == type(found.home).__name__
     match found.home:

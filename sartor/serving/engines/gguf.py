@@ -22,8 +22,8 @@ from sartor.serving.engine import Wish, Work, Writer, Written
 from sartor.serving.files import read_json
 from sartor.serving.gguf_host import Heed, Host, Told
 from sartor.serving.gguf_template import GgufTemplate
-from sartor.serving.grammar import strict
 from sartor.serving.said import Token, claim_of_text, claims_of
+from sartor.serving.strict_schema import strict
 
 PLAIN = Wish()
 
