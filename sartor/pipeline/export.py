@@ -20,7 +20,7 @@ from sartor.core.task import Task
 from sartor.data.snapshot import read_datasheet
 from sartor.hub.elsewhere import elsewhere
 from sartor.pipeline.goods import EXPORTERS, Goods, Packed
-from sartor.pipeline.leaving import pins, predicting, recipe_files
+from sartor.pipeline.leaving import needed, pins, predicting, recipe_files
 from sartor.pipeline.memo import environment
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.stock import variant_of
@@ -80,7 +80,7 @@ def export(
     work.chmod(0o755)
     try:
         packed: Packed = exporter(goods, work, settings)
-        requires = pins(packed.requires)
+        requires = pins(needed(packed))
         _complete(shop, goods, exporter, packed, work, rows=rows)
         if out.exists():
             out.rmdir()
@@ -133,7 +133,7 @@ def _complete(shop: Workshop, goods: Goods, exporter: Plugin, packed: Packed, ou
         lineage=lineage(shop.store.ledger, variant.digest, "up").text,
         target=exporter.name,
         notes=packed.notes,
-        requires=pins(packed.requires),
+        requires=pins(needed(packed)),
     )
     (out / "README.md").write_text(card(facts), encoding="utf-8")
 

@@ -6,6 +6,7 @@ Knows no target.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from sartor.core.task import Task
 from sartor.hub.elsewhere import elsewhere
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.goods import Goods, Packed
-from sartor.pipeline.outside.assembled import assembled
+from sartor.pipeline.outside.assembled import assembled, copies, packages
 from sartor.pipeline.serve import answering_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.files import read_json
+from sartor.serving.predictor import Answering, Deciding, Stating
 
 FORMAT = 1
-RUN = 'if __name__ == "__main__":\n    main({opened})'
+RUN = 'OPENED = {opened}\n\nif __name__ == "__main__":\n    main(OPENED)'
 ABOUT = "Answers of '{name}'. Needs {packages}; see README.md. Made by Sartor, which it does not need."
 TRAINING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "linear": (("train_linear",), ("numpy", "safetensors", "scikit-learn")),
@@ -33,14 +35,9 @@ TRAINING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def predicting(shop: Workshop, goods: Goods, task: Task, packed: Packed, out: Path) -> None:
-    """Write `predict.py`, `predict.json`, its tensors and `requirements.txt`."""
-    from safetensors.numpy import save_file
-
+    """Write `predict.py`, `predict.json`, the terms that it decides under, and `requirements.txt`."""
     variant = goods.variant
-    answering = answering_of(shop, task, variant)
-    terms = {"costs": answering.matrix, "asking": answering.target, "odds": answering.odds}
-    known = {name: np.ascontiguousarray(found, dtype=np.float64) for name, found in terms.items() if found is not None}
-    save_file(known, out / "decision.safetensors")
+    how = _deciding(answering_of(shop, task, variant), out)
     said = {
         "format": FORMAT,
         "kind": task.kind,
@@ -49,14 +46,49 @@ def predicting(shop: Workshop, goods: Goods, task: Task, packed: Packed, out: Pa
         "labels": list(variant.labels),
         "calibration": read_json(goods.folder, "calibration.json"),
         "input": {"columns": list(task.input.columns), "template": task.input.template},
+        **how.said,
         **packed.extra,
         "model": dict(packed.model),
     }
     _write(out / "predict.json", said)
-    about = ABOUT.format(name=variant.name, packages=", ".join(packed.requires))
-    script = assembled(("asked", "answering", *packed.scripts), about, RUN.format(opened="Classifier"))
-    (out / "predict.py").write_text(script, encoding="utf-8")
-    (out / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins(packed.requires)), encoding="utf-8")
+    scripts = ("asked", how.script, *packed.scripts)
+    copied = copies(scripts)
+    for path, source in copied.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(source, encoding="utf-8")
+    requires = needed(packed)
+    about = ABOUT.format(name=variant.name, packages=", ".join(requires))
+    (out / "predict.py").write_text(assembled(scripts, about, RUN.format(opened=how.opened)), encoding="utf-8")
+    (out / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins(requires)), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class How:
+    """How answers are decided outside."""
+
+    script: str
+    opened: str
+    """Class in that script."""
+    said: Mapping[str, Any]
+    """For `predict.json`."""
+
+
+def _deciding(deciding: Deciding, out: Path) -> How:
+    """The terms, written where they are arrays."""
+    from safetensors.numpy import save_file
+
+    if isinstance(deciding, Stating):
+        return How("stating", "Stater", {"pricing": asdict(deciding.pricing)})
+    assert isinstance(deciding, Answering)
+    terms = {"costs": deciding.matrix, "asking": deciding.target, "odds": deciding.odds}
+    known = {name: np.ascontiguousarray(found, dtype=np.float64) for name, found in terms.items() if found is not None}
+    save_file(known, out / "decision.safetensors")
+    return How("answering", "Classifier", {})
+
+
+def needed(packed: Packed) -> tuple[str, ...]:
+    """Packages that `predict.py` needs, those of copied modules included."""
+    return tuple(sorted({*packed.requires, *packages(copies(packed.scripts))}))
 
 
 def pins(packages: Iterable[str]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from sartor.pipeline.goods import Goods, Packed, based, copied
 from sartor.serving.files import read_json
 
 NUMPY = ("numpy", "safetensors")
+ENCODER = ("heads", "base", "encoder")
+"""Scripts that open an encoder with a head."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _encoder(goods: Goods, place: Place) -> Packed:
         "head": f"{place.model}/head.safetensors",
     }
     packages = (*NUMPY, "tokenizers", "torch", "transformers", *(("peft",) if adapted else ()))
-    return Packed(model, ("heads", "encoder"), packages)
+    return Packed(model, ENCODER, packages)
 
 
 def _blend(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
@@ -98,10 +100,16 @@ def _blend(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
     return Packed({"engine": "blend", "mix": said["mix"], "parts": said["parts"]}, ("blend",), NUMPY)
 
 
+def _tagger(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+    model = {"engine": "tagger", "folder": place.model}
+    return Packed(model, ("tagger",), (*NUMPY, "pydantic", "tokenizers", "torch", "transformers"))
+
+
 ENGINES: Mapping[str, Opening] = {
     "linear": Opening(_linear, lambda _: False),
     "static": Opening(_static, lambda _: True),
     "encoder": Opening(_encoder, lambda goods: not goods.holds("encoder")),
     "blend": Opening(_blend, lambda _: False),
+    "tagger": Opening(_tagger, lambda _: False),
 }
 """Serving engine -> how its files are opened outside."""

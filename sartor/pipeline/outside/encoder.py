@@ -14,6 +14,7 @@ from transformers import AutoModel
 
 from sartor.pipeline.outside.answering import Floats, Scores
 from sartor.pipeline.outside.asked import engine
+from sartor.pipeline.outside.base import base_folder
 from sartor.pipeline.outside.heads import Head
 
 MOST_TOKENS = 128
@@ -26,7 +27,7 @@ class Encoder:
 
     def __init__(self, folder: Path, said: dict[str, Any]) -> None:
         """Load everything; the export's `predict.json` names the folders."""
-        home = folder / said["encoder"]
+        home = base_folder(folder, said["base"]) if said.get("base") else folder / said["encoder"]
         self._model = AutoModel.from_pretrained(home, local_files_only=True, dtype=torch.float32)
         if said.get("adapter"):
             from peft import PeftModel
