@@ -1,7 +1,7 @@
 """What a kind of task must know of the answers that stand in rows."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sartor.core.rows import Row, Snapshot
 from sartor.core.shelf import Shelf
@@ -14,8 +14,19 @@ KINDS = Shelf("sartor.data.kinds")
 class Kind(Protocol):
     """What a row's answer is, and what can be wrong with it."""
 
+    written: ClassVar[bool]
+    """Answers are documents or texts, not labels."""
+
     def truth(self, task: Task, cell: Any) -> str | None:
         """The answer of a cell in its one form; None for an empty one."""
+        ...
+
+    def read(self, task: Task, text: str) -> str:
+        """The one form of an answer that somebody gave.
+
+        Raises:
+            AskError: it can be no answer to the task.
+        """
         ...
 
     def labels(self, task: Task, train: Sequence[Row]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from sartor.core.access import Caller
 from sartor.core.errors import ConflictError, ForbiddenError
 from sartor.core.task import FeedbackMetric
 from sartor.core.traffic import Exchange, Feedback
-from sartor.feedback.reading import check, cleaned, read
+from sartor.feedback.reading import Reads, check, cleaned, read
 from sartor.feedback.said import SAMPLE, SETTLES
 from sartor.store.traffic.index import TrafficIndex
 
@@ -39,6 +39,7 @@ class Inbox:
         mark: Callable[[str], str],
         redact: Callable[[str], str],
         labels_of: Callable[[str], Sequence[str]] = lambda _task: (),
+        reads_of: Callable[[str], Reads | None] = lambda _task: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Take feedback into a log.
@@ -47,9 +48,10 @@ class Inbox:
             mark: keyed digest of a business key, the same as the recorder's.
             redact: a text without personal data; comments and rationales pass it.
             labels_of: the labels that a task has now, by its name; empty where that is not known.
+            reads_of: what brings an answer to a task to its one form; None where that is not known.
         """
         self._log, self._index, self._mark, self._redact = log, index, mark, redact
-        self._labels_of, self._clock = labels_of, clock
+        self._labels_of, self._reads_of, self._clock = labels_of, reads_of, clock
 
     async def receive(
         self, caller: Caller, body: Mapping[str, Any], metrics: Mapping[str, FeedbackMetric]
@@ -78,6 +80,9 @@ class Inbox:
         _refuse_reserved(caller, said)
         before, exchange = await asyncio.to_thread(self._look, said)
         check(said.metric, said.value, metrics, self._labels_of(exchange.task) if exchange and exchange.task else ())
+        reads = self._reads_of(exchange.task) if exchange and exchange.task else None
+        if reads is not None and said.metric == "demonstration":
+            said = replace(said, value=reads(str(said.value)))
         said = cleaned(said, self._redact)
         if before is None:
             await self._write(said)

@@ -29,6 +29,8 @@ BUILT_IN = ("correct", "demonstration", "comment")
 ALIASES = {"inference_id": "exchange_id", "metric_name": "metric", "source_type": "source"}
 FIELDS = ("exchange_id", "business_key", "metric", "value", "source", "source_id", "rationale", "tags", "id")
 LONGEST = {"exchange_id": 128, "business_key": 512, "metric": 128, "source_id": 256, "rationale": 8192, "id": 128}
+Reads = Callable[[str], str]
+"""Brings an answer that somebody gave to its one form; raises AskError where it can be no answer to the task."""
 LONGEST_VALUE = 65_536
 """Characters of a text."""
 MOST_TAGS = 32

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from sartor.core.errors import SartorError, StoreError
 from sartor.core.predict import Prediction, Request
 from sartor.core.route import Capture, Route
 from sartor.core.traffic import Exchange
-from sartor.feedback.inbox import Inbox
+from sartor.feedback.inbox import Inbox, Log
 from sartor.gateway import booking
 from sartor.gateway.answers import label_in
 from sartor.gateway.app import DataPlane
@@ -38,7 +38,6 @@ from sartor.store.keys import Keys
 
 TRIP_SECONDS = 1.0
 
-LabelsOf = Callable[[str], Sequence[str]]
 """Name of a task -> its labels."""
 
 
@@ -123,7 +122,7 @@ def open_station(
         limiter=limiter,
         recorder=recorder,
         counters=counters,
-        inbox=inbox(routes.labels_of),
+        inbox=inbox(routes),
         tuner=bureau,
         limits=limits,
         hosts=hosts,
@@ -131,7 +130,7 @@ def open_station(
     return Station(shop, app, routes, keyring, limiter, recorder, counters, beside)
 
 
-def _books(shop: Workshop, writer: str) -> tuple[Recorder | Unwritten, Callable[[LabelsOf], Inbox]]:
+def _books(shop: Workshop, writer: str) -> tuple[Recorder | Unwritten, Callable[[RoutingTable], Inbox]]:
     """Where exchanges and feedback go; nowhere, and counted, where the store can't be written."""
     traffic = shop.store.traffic
     try:
@@ -140,8 +139,15 @@ def _books(shop: Workshop, writer: str) -> tuple[Recorder | Unwritten, Callable[
     except StoreError as error:
         logging.getLogger("sartor.capture").warning("nothing is captured: %s", error.message)
         recorder = nothing = Unwritten(error)
-        return recorder, lambda of: Inbox(nothing, traffic.index, mark=nothing.mark, redact=redact, labels_of=of)
-    return recorder, lambda of: Inbox(log, traffic.index, mark=traffic.mark, redact=redact, labels_of=of)
+        return recorder, lambda routes: _inbox(shop, nothing, routes)
+    return recorder, lambda routes: _inbox(shop, log, routes)
+
+
+def _inbox(shop: Workshop, log: Log, routes: RoutingTable) -> Inbox:
+    traffic = shop.store.traffic
+    return Inbox(
+        log, traffic.index, mark=traffic.mark, redact=redact, labels_of=routes.labels_of, reads_of=routes.reads_of
+    )
 
 
 @dataclass(frozen=True)

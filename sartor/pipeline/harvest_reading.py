@@ -14,8 +14,10 @@ from sartor.core.errors import AskError, NotFoundError
 from sartor.core.relabel import added, gone
 from sartor.core.task import Task
 from sartor.core.traffic import Exchange, Feedback, withdrawn
+from sartor.data.kind import kind_of
 from sartor.feedback.said import Heard, hear
 from sartor.gateway.unpack import find_input
+from sartor.pipeline.answerable import answerable
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic.queries import Filters
 
@@ -119,12 +121,15 @@ def said_of_rows(
     return dict(found)
 
 
-def known_labels(shop: Workshop, task: Task) -> tuple[str, ...]:
-    """The labels that an answer may be: the task's own, else those of what is live.
+def known_labels(shop: Workshop, task: Task) -> Sequence[str]:
+    """The labels that an answer may be: the task's own, else those of what is live; where answers are written, all
+    that can be read.
 
     Raises:
         NotFoundError: neither is there.
     """
+    if kind_of(task).written:
+        return answerable(task, ())
     live = shop.store.ledger.resolve(f"{task.name}@live")
     given = set(task.labels) or set(getattr(shop.store.ledger.get(live.digest), "labels", ()) if live else ())
     if not given:

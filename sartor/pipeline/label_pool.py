@@ -18,6 +18,7 @@ from sartor.core.traffic import Feedback
 from sartor.data.relabel import SPLIT
 from sartor.data.snapshot import read_json, read_quarantine
 from sartor.feedback.said import SETTLES, Word
+from sartor.pipeline.answerable import answerable
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.harvest_reading import ROW, Spoken, read_content, said_of_rows, spoken
 from sartor.pipeline.serve import contract_of, variant_named
@@ -102,6 +103,11 @@ class Desk:
         return tuple(sorted(({*self.task.labels, *own} | added(self.task.relabel)) - gone(self.task.relabel)))
 
     @cached_property
+    def may(self) -> Sequence[str]:
+        """The answers that may be given."""
+        return answerable(self.task, self.labels)
+
+    @cached_property
     def waiting(self) -> Mapping[str, dict[str, str]]:
         """Rows of the data set that wait for a person's word, by id: text, label, reason, detail."""
         if self.dataset is None or self.tenant not in (None, HOUSE):
@@ -135,7 +141,7 @@ class Desk:
 
     def _all(self) -> Iterator[Entry]:
         yield from self._rows()
-        known = spoken(self.shop, self.task, self.labels, tenant=self.tenant, until=None)
+        known = spoken(self.shop, self.task, self.may, tenant=self.tenant, until=None)
         said = _unsure_of(self.shop, self.tenant)
         for one in known[: -MOST_READ - 1 : -1]:
             read = read_content(self.shop, self.task, one.exchange)
@@ -154,7 +160,7 @@ class Desk:
             why = row["reason"] if not row["detail"] else f"{row['reason']} ({row['detail']})"
             entry = Entry(item, row["text"], HOUSE, draw_of(self.task.name, item), why)
             if row["label"]:
-                entry.answered = row["label"] if row["label"] in self.labels else ""
+                entry.answered = row["label"] if row["label"] in self.may else ""
                 entry.barred, entry.doubt = entry.answered, 0.5 if entry.answered else 0.0
             for word in told.get(ident, ()):
                 if word.tags.get("task", self.task.name) == self.task.name:
@@ -165,7 +171,7 @@ class Desk:
         who = word.source_id or "somebody"
         if UNSURE in word.tags:
             entry.unsure.add(who)
-        elif word.metric == "demonstration" and word.source == "human" and word.value in self.labels:
+        elif word.metric == "demonstration" and word.source == "human" and word.value in self.may:
             _say(entry, who, str(word.value), settles=bool(word.tags.get(SETTLES)))
 
 

@@ -15,6 +15,7 @@ from sartor.core.canonical import digest
 from sartor.core.errors import AskError, NotFoundError, unknown
 from sartor.core.traffic import WITHDRAWS, Feedback
 from sartor.feedback.said import SAMPLE, SETTLES
+from sartor.pipeline.answerable import reads_of
 from sartor.pipeline.harvest_reading import ROW
 from sartor.pipeline.label_pool import HOUSE, UNSURE, Desk, draw_of
 from sartor.store.claims import Claims
@@ -148,7 +149,9 @@ def check_label(desk: Desk, label: str) -> None:
     Raises:
         NotFoundError: the nearest is named, and the known ones.
     """
-    if label not in desk.labels:
+    if not desk.labels:
+        reads_of(desk.task)(label)
+    elif label not in desk.labels:
         raise unknown("label", label[:80], desk.labels, param="label")
 
 

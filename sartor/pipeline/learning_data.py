@@ -19,6 +19,7 @@ from sartor.core.task import Task
 from sartor.data.curate import curate_again, hierarchy_of
 from sartor.data.curator import Taken
 from sartor.data.describe import make_datasheet
+from sartor.data.kind import kind_of
 from sartor.data.leaks import suspicions
 from sartor.data.relabel import SPLIT
 from sartor.data.relabel import relabelled as edited
@@ -238,7 +239,7 @@ def _written(
             "Harvest more, or lower learn.harvest.test_share.",
             code="no_rows_left",
         )
-    labels = tuple(sorted(set(task.labels) or {row.label or "" for row in splits["train"]}))
+    labels = kind_of(task).labels(task, splits["train"])
     everything = [row for split in SPLITS for row in splits[split]]
     snapshot = Snapshot(splits, labels, hierarchy_of(everything, labels, task.data.levels))
     of = {row.id: split for split in SPLITS for row in splits[split]}

@@ -20,7 +20,9 @@ from sartor.core.errors import RefusedError, SartorError, StoreError, unknown
 from sartor.core.predict import Predictor
 from sartor.core.records import Base, UpstreamRecord
 from sartor.core.route import Upstream
+from sartor.feedback.reading import Reads
 from sartor.gateway.routes import Served
+from sartor.pipeline.answerable import reads_of
 from sartor.pipeline.building import (
     EMBEDDING_ENGINES,
     Aids,
@@ -208,6 +210,12 @@ class RoutingTable:
         """The labels that a task has now; empty where nothing of it answers."""
         standing = [built.served for built in self._view.built.values()] + list(self._late.values())
         return next((served.labels for served in standing if served.route.task == task), ())
+
+    def reads_of(self, task: str) -> Reads | None:
+        """What brings an answer to a task to its one form; None where nothing of it answers."""
+        standing = [built.served for built in self._view.built.values()] + list(self._late.values())
+        found = next((served.task for served in standing if served.task and served.route.task == task), None)
+        return reads_of(found) if found is not None else None
 
     def predictors(self) -> Iterator[tuple[str, Predictor]]:
         """Every policy, upstream and variant that stands behind a name, with the name; each once for each name."""

@@ -26,9 +26,15 @@ FEW = 3
 class Classify:
     """What a row's answer is, and what can be wrong with it."""
 
+    written = False
+
     def truth(self, task: Task, cell: Any) -> str | None:  # noqa: ARG002 - the shelf's one signature
         """The label of a cell; None for an empty one."""
         return (as_text(cell) or "").strip() or None
+
+    def read(self, task: Task, text: str) -> str:  # noqa: ARG002 - labels are told by whoever knows the data set
+        """The label as it is."""
+        return text
 
     def labels(self, task: Task, train: Sequence[Row]) -> tuple[str, ...]:
         """The labels of the task: those that it names, else those that training rows have."""

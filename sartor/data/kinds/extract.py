@@ -17,6 +17,8 @@ from sartor.data.json_schema import faults, misfits
 class Extract:
     """What a row's answer is, and what can be wrong with it."""
 
+    written = True
+
     def truth(self, task: Task, cell: Any) -> str | None:
         """The document of a cell, a JSON object or its text, in canonical form; None for an empty cell.
 
@@ -29,6 +31,24 @@ class Extract:
         except AskError:
             return str(cell)
         return as_text(tidy(value, task.answer.json_schema, task.answer.nothing))
+
+    def read(self, task: Task, text: str) -> str:
+        """The document in canonical form.
+
+        Raises:
+            AskError: the text is no JSON object, or the schema does not know what it says.
+        """
+        schema = task.answer.json_schema
+        found = tidy(parse(text), schema, task.answer.nothing)
+        for field, what in misfits(found, schema):
+            known = [name for name, _ in fields_of(schema)]
+            near = nearest(field, known)
+            hint = f" Did you mean '{near}'?" if near and what == "unknown" else ""
+            wrong = "is no field of the task's schema" if what == "unknown" else what
+            raise AskError(
+                f"The field '{field}' {wrong}.{hint} Fields: {listed(known)}.", param="value", code="unknown_field"
+            )
+        return as_text(found)
 
     def labels(self, task: Task, train: Sequence[Row]) -> tuple[str, ...]:  # noqa: ARG002 - the shelf's one signature
         """None: answers are written."""

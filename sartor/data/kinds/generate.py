@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sartor.core.errors import AskError
 from sartor.core.rows import SPLITS, Row, Snapshot
 from sartor.core.shelf import plugin
 from sartor.core.task import Task
@@ -14,9 +15,21 @@ from sartor.data.reading import as_text
 class Generate:
     """What a row's answer is, and what can be wrong with it."""
 
+    written = True
+
     def truth(self, task: Task, cell: Any) -> str | None:  # noqa: ARG002 - the shelf's one signature
         """The text of a cell; None for an empty one."""
         return (as_text(cell) or "").strip() or None
+
+    def read(self, task: Task, text: str) -> str:  # noqa: ARG002 - the shelf's one signature
+        """The text without white space at its ends.
+
+        Raises:
+            AskError: it is empty.
+        """
+        if not text.strip():
+            raise AskError("An answer to this task is a text, and this one is empty.", param="value", code="no_text")
+        return text.strip()
 
     def labels(self, task: Task, train: Sequence[Row]) -> tuple[str, ...]:  # noqa: ARG002 - the shelf's one signature
         """None: answers are written."""
