@@ -32,7 +32,7 @@ class Head:
 
 def fit_head(
     embeddings: Singles,
-    targets: Ints,
+    targets: Ints | Floats,
     labels: int,
     c: float,
     *,
@@ -44,7 +44,7 @@ def fit_head(
 
     Args:
         embeddings: (rows, d).
-        targets: (rows,) class index.
+        targets: (rows,) class index, or (rows, labels) shares that sum to one.
         weights: (rows,) importance of each row, mean 1.
         start: where to begin; a solution for a smaller c saves most of the steps.
         steps: most L-BFGS iterations.
@@ -55,17 +55,21 @@ def fit_head(
     share = np.full(rows, 1.0 / rows) if weights is None else weights / weights.sum()
     share = share.astype(np.float32)
     place = np.arange(rows)
+    soft = targets.astype(np.float32) if targets.ndim == 2 else None
 
     def cost(flat: Floats) -> tuple[float, Floats]:
         head = _unpack(flat, labels, width)
         scores = head.logits(embeddings)
         scores -= scores.max(axis=1, keepdims=True)
-        picked = scores[place, targets].copy()
+        picked = scores[place, targets].copy() if soft is None else np.einsum("ij,ij->i", scores, soft)
         np.exp(scores, out=scores)
         total = scores.sum(axis=1, keepdims=True)
         value = float(share @ (np.log(total[:, 0]) - picked)) + 0.5 / (c * rows) * float((head.weight**2).sum())
         scores /= total
-        scores[place, targets] -= 1.0
+        if soft is None:
+            scores[place, targets] -= 1.0
+        else:
+            scores -= soft
         scores *= share[:, None]
         slope = scores.T @ embeddings + head.weight / np.float32(c * rows)
         return value, np.concatenate([slope.ravel(), scores.sum(axis=0)]).astype(np.float64)

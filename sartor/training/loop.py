@@ -55,6 +55,27 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Soft:
+    """Targets that a teacher gave (Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network")."""
+
+    shares: torch.Tensor
+    """(rows, labels) its probabilities at the temperature."""
+    weight: torch.Tensor
+    """(rows,) how much of a row's loss they make; its label makes the rest."""
+    temperature: float = 1.0
+    """At which the student is compared with them; the loss is scaled by its square, so that slopes keep their size."""
+
+    def rows(self, rows: Ints) -> "Soft":
+        """Those of some rows."""
+        return Soft(self.shares[rows], self.weight[rows], self.temperature)
+
+    def mixed(self, logits: torch.Tensor, each: torch.Tensor) -> torch.Tensor:
+        """(rows,) losses, of which the labels' are `each`."""
+        taught = functional.cross_entropy(logits / self.temperature, self.shares, reduction="none")
+        return (1 - self.weight) * each + self.weight * self.temperature**2 * taught
+
+
+@dataclass(frozen=True)
 class Trained:
     """What training left, the encoder itself aside, which holds its best epoch."""
 
@@ -64,8 +85,12 @@ class Trained:
     measured: dict[str, Any]
 
 
-def train(encoder: Encoder, job: Job, plan: Plan) -> Trained:
-    """Train the encoder's trainable weights and a head; keep the epoch that is best on the validation rows."""
+def train(encoder: Encoder, job: Job, plan: Plan, soft: Soft | None = None) -> Trained:
+    """Train the encoder's trainable weights and a head; keep the epoch that is best on the validation rows.
+
+    Args:
+        soft: what a teacher says of the training rows.
+    """
     began = time.process_time()
     tokens, targets = encoder.tokens(job.train_texts), torch.as_tensor(np.asarray(job.train_targets))
     draw = np.random.default_rng(job.seed)
@@ -91,7 +116,8 @@ def train(encoder: Encoder, job: Job, plan: Plan) -> Trained:
             if before is not None and done <= before:
                 continue
             weights = None if job.train_weights is None else torch.as_tensor(job.train_weights[rows]).float()
-            step(losses, [tokens[row] for row in rows], targets[rows], weights)
+            taught = None if soft is None else soft.rows(rows)
+            step(losses, [tokens[row] for row in rows], targets[rows], weights, taught)
             logbook.reached(done)
         best.look()
     seen = [len(rows) for batches in epochs for rows in batches][before or 0 :]
@@ -119,11 +145,16 @@ class _Step:
     schedule: Any
 
     def __call__(
-        self, losses: "_Losses", tokens: list[Tokens], targets: torch.Tensor, weights: torch.Tensor | None
+        self,
+        losses: "_Losses",
+        tokens: list[Tokens],
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        soft: Soft | None = None,
     ) -> None:
         with precision():
             embedded = self.encoder.pooled(tokens)
-        cost = losses(embedded, self.head(embedded), targets, weights)
+        cost = losses(embedded, self.head(embedded), targets, weights, soft)
         self.optimiser.zero_grad()
         torch.autograd.backward(cost)
         torch.nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 1.0)
@@ -139,7 +170,12 @@ class _Losses:
         self._ancestors = ancestors
 
     def __call__(
-        self, embedded: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
+        self,
+        embedded: torch.Tensor,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        soft: Soft | None = None,
     ) -> torch.Tensor:
         each = functional.cross_entropy(logits, targets, label_smoothing=self._plan.smoothing, reduction="none")
         if self._plan.levels_weight:
@@ -147,6 +183,8 @@ class _Losses:
             for member in self._ancestors:
                 chances = (shares @ member).gather(1, member[targets].argmax(1, keepdim=True))[:, 0]
                 each = each - self._plan.levels_weight * chances.clamp_min(1e-9).log()
+        if soft is not None:
+            each = soft.mixed(logits, each)
         total = each.mean() if weights is None else (each * weights).mean()
         if self._plan.contrast:
             total = total + self._plan.contrast * supervised_contrast(embedded, targets, self._plan.heat)

@@ -25,11 +25,14 @@ FRAMES = ["my {} is wrong", "where is the {}", "no {} at all today", "please tel
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+def tiny_encoder(folder: Path) -> Path:
     """A real encoder of two layers and 32 dimensions with a word tokenizer, untrained."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertModel
 
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
     words = sorted({w for s in SUBJECTS.values() for w in s} | {w for f in FRAMES for w in f.split() if w != "{}"})
     vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words])}
     with repeatable(0, 1):
