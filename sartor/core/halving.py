@@ -51,19 +51,20 @@ def rungs(arms: int, least: int, most: int, eta: float = 2.0) -> list[Rung]:
 def halve(
     arms: Sequence[Arm],
     plan: Sequence[Rung],
-    loss: Callable[[Arm, int], float | None],
+    losses: Callable[[Sequence[Arm], int], Sequence[float | None]],
     told: Callable[[Round[Arm]], None] = lambda _: None,
 ) -> Round[Arm]:
     """The last round's losses, the best arm first.
 
     Args:
-        loss: what an arm loses on an amount; None where it can't be tried any more (no budget, or it failed): it goes.
+        losses: what arms lose on an amount; None for one that can't be tried any more (no budget, or it failed): it
+            goes.
         told: called after each round.
     """
     staying, last = list(arms), None
     for rung in plan:
         staying = staying[: rung.arms]
-        tried = [(arm, loss(arm, rung.amount)) for arm in staying]
+        tried = zip(staying, losses(staying, rung.amount), strict=True)
         known = [(arm, lost) for arm, lost in tried if lost is not None]
         if not known:
             break

@@ -186,7 +186,7 @@ class Report(Record):
 
     purpose: Literal[
         "inspection", "hub", "comparison", "guarantee", "canary", "shadow", "forecast",
-        "suite", "strategy", "judge", "drift", "labels", "recall", "campaign",
+        "suite", "strategy", "judge", "drift", "labels", "recall", "campaign", "parity", "sweep",
     ] = "inspection"  # fmt: skip
     subject: str
     """Digest of the variant or base, or the name of an incumbent."""

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sartor.core.relabel import added, gone
 from sartor.core.section import Pick, Section
+from sartor.core.sweeping import Sweep
 from sartor.core.value import Value
 from sartor.core.wheel import DriftWatch, JudgePick, Labelling, Learn, Relabel, Wheel
 
@@ -129,6 +130,8 @@ class Candidate(Section):
     """Settings of the recipe, beyond `size`."""
     of: tuple[str, ...] = ()
     """Names of the candidates that this one is mixed from (blend)."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it is trained; variants are served on the CPU all the same."""
     value_weights: bool = False
     """Weigh training examples by what getting them wrong costs. To be measured, not assumed."""
 
@@ -228,6 +231,8 @@ class Task(Section):
     """Who else may say whether an answer was right, once measured on people's answers."""
     drift: DriftWatch = DriftWatch()
     """What is watched, and how often it may cry wolf."""
+    sweep: Sweep | None = None
+    """Settings of a candidate to search through (`sartor sweep`); a run takes no notice of it."""
     wheel: Wheel = Wheel()
     """When the wheel turns by itself, and what it may do then."""
     fallback: str | None = None

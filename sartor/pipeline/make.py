@@ -25,18 +25,20 @@ from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.lessons import named, rationales, teacher, train_scores, unlabelled
 from sartor.pipeline.memo import Step, done_before, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
+from sartor.pipeline.parity import promise_of
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.trials import trials_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Engine, Mixer, Writer, open_engine
+from sartor.serving.probe import dtype_of, write_probe
 from sartor.training.calibration import fit
 from sartor.training.claims import fit_claims
 from sartor.training.job import Checkpoints, Draft, Embed, Job, Part, Writing
 from sartor.training.strategy import Plan, Skipped
 
 RECIPES = Shelf("sartor.training.recipes")
-ROLES = ("first", "second")
+ROLES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 """Roles of the parts that a variant can be mixed of."""
 
 
@@ -76,6 +78,7 @@ class Order:
         inputs |= {"start": self.start.digest} if self.start else {}
         inputs |= {"upstream": self.upstream} if self.upstream else {}
         params = {"params": self.params.model_dump(mode="json"), "title": self.candidate.title}
+        params |= {"device": self.candidate.device} if self.candidate.device != "cpu" else {}
         if self.candidate.value_weights:
             params["value"] = self.task.value.model_dump(mode="json")
         modules: tuple[str, ...] = (self.recipe.module, "sartor.training.calibration")
@@ -170,7 +173,9 @@ def fill(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path, kept:
             )
         draft = carry_out(plan, what.onward, job, what.recipe, what.params, what.recipe.read)
         draft, descends = replace(draft, facts={**draft.facts, **told(plan, what.onward)}), plan.descends
-    _calibrate(shop, what, job, draft)
+    engine = _calibrate(shop, what, job, draft)
+    if promise_of(draft.facts) is not None:
+        write_probe(engine, "draft", job.folder, job.labels, dtype_of(draft.engine, draft.facts))
     return Filled(draft, descends)
 
 
@@ -246,6 +251,7 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
         start=shop.store.folder(what.start) if what.start else None,
         start_labels=what.start.labels if what.start else (),
+        device=what.candidate.device,
         seed=what.seed,
         threads=shop.threads,
         progress=shop.progress,
@@ -320,14 +326,14 @@ def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Sna
     )
 
 
-def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
+def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> Engine | Mixer | Writer:
     """Fit the temperature and the out-of-scope score on validation rows, scored by the engine that will serve."""
     engine = open_engine(draft.engine, job.base, threads=shop.threads, upstreams=KeptUpstreams(shop))
     engine.add("draft", job.folder)
     if isinstance(engine, Writer):
         written = engine.write([("draft", text) for text in job.validation_texts])
         _keep(job, Calibration(claims=fit_claims([one.said for one in written], job.writing)))
-        return
+        return engine
     novelty = None
     if isinstance(engine, Mixer):
         logits = engine.mix("draft", {role: part.validation for role, part in zip(what.parts, job.parts, strict=True)})
@@ -337,6 +343,7 @@ def _calibrate(shop: Workshop, what: Order, job: Job, draft: Draft) -> None:
         known = [s.novelty for s in scored if s.novelty is not None]
         novelty = np.array(known) if len(known) == len(scored) else None
     _keep(job, fit(logits, novelty, job.validation_targets))
+    return engine
 
 
 def _keep(job: Job, calibration: Calibration) -> None:

@@ -91,8 +91,11 @@ class _Trials:
     tokens: int = 0
     answers: dict[_Arm, list[str]] = field(default_factory=dict)
 
-    def loss(self, arm: _Arm, amount: int) -> float | None:
-        """Mean loss of a prompt on the first so many rows; None where the money is spent."""
+    def losses(self, arms: Sequence[_Arm], amount: int) -> list[float | None]:
+        """Mean loss of each prompt on the first so many rows; None where the money is spent."""
+        return [self._loss(arm, amount) for arm in arms]
+
+    def _loss(self, arm: _Arm, amount: int) -> float | None:
         known = self.answers.setdefault(arm, [])
         missing = self.rows[len(known) : amount]
         if missing and self.max_money is not None and self.spent >= self.max_money:
@@ -185,7 +188,7 @@ def prompt(job: Job, params: Params) -> Draft:
             place = [one.instructions for one in arms].index(arm.instructions)
             tried.append({**arm.told(), "instructions": place, "rows": found.amount, "loss": round(loss, 6)})
 
-    last = halve(arms, rungs(len(arms), min(len(rows), max(4, len(rows) // 4)), len(rows)), trials.loss, told)
+    last = halve(arms, rungs(len(arms), min(len(rows), max(4, len(rows) // 4)), len(rows)), trials.losses, told)
     if not last.losses:
         raise AskError(
             "No prompt could be tried for the money. Raise 'max_money'.", param="candidates.params.max_money"
