@@ -27,6 +27,7 @@ from sartor.pipeline.inspect import (
 from sartor.pipeline.make import made_for, make, order
 from sartor.pipeline.onward import Onward
 from sartor.pipeline.outcome import Inspected, Outcome, Verdict
+from sartor.pipeline.parity import certify
 from sartor.pipeline.report import write_report
 from sartor.pipeline.teachers import refuse_forbidden
 from sartor.pipeline.workshop import Workshop
@@ -161,7 +162,9 @@ def make_one(place: Hall, candidate: Candidate, made: Mapping[str, Variant], onw
         onward: how it goes on from the live variant; None: it is made from scratch.
     """
     what = order(place.shop, place.task, candidate, place.dataset, place.snapshot, made)
-    return make(place.shop, place.cache, replace(what, onward=onward))
+    variant = make(place.shop, place.cache, replace(what, onward=onward))
+    certify(place.shop, place.cache, variant, place.dataset, place.snapshot)
+    return variant
 
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:

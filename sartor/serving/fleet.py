@@ -20,6 +20,7 @@ from sartor.core.predict import Claim, Floats
 from sartor.core.records import Variant
 from sartor.serving.engine import Embed, Engine, Mixer, Scored, Upstreams, Work, Writer, Written, open_engine
 from sartor.serving.files import read_json
+from sartor.serving.probe import check_probe
 
 EmbedCache = Callable[[str, list[str], Embed], Floats]
 """`cache(base digest, texts, compute)` -> (texts, d) embeddings; calls `compute` for the texts it does not have."""
@@ -199,6 +200,11 @@ class Fleet:
         if mixer is not None:
             for role in mixer.roles(digest):
                 self._load_part(variant, role)
+        try:
+            check_probe(engine, digest, folder, variant.name)
+        except StoreError:
+            engine.drop(digest)
+            raise
         return _Held(variant, calibration, engine, mixer, engine if isinstance(engine, Writer) else None)
 
     def _load_part(self, variant: Variant, role: str) -> None:

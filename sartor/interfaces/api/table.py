@@ -57,6 +57,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _get("/variants/{handle}/lineage", "view", "stock:lineage", forms.Direction),
     _get("/variants/{handle}/bom", "view", "stock:bom"),
     _get("/variants/{handle}/verify", "operate", "stock:verify"),
+    _get("/variants/{handle}/parity", "view", "parity:parity_of"),
     _get("/diff", "view", "stock:diff", forms.Pair),
     _get("/decisions", "view", verbs.list_decisions, forms.OfTask),
     _get("/decisions/{digest}", "view", verbs.show_decision),

@@ -111,6 +111,30 @@ def bom(
 
 
 @app.command()
+def parity(handle: Handle) -> None:
+    """The parity certificate of what surgery made: its answers beside its parent's, on the same rows."""
+    from sartor.pipeline.parity import parity_of
+
+    with workshop(read_only=True) as shop:
+        found = parity_of(shop, handle)
+
+    def people() -> None:
+        figures = found["metrics"]
+        allowed, rows = found["tolerance"], figures["flips"]["n"]
+        lines = [
+            ("answers that are others", f"{figures['flips']['value']:.2%} of {rows:,} rows ({allowed:.2%} promised)"),
+            ("of these better, worse", f"{figures['fixed']['value']:.0f}, {figures['broken']['value']:.0f}"),
+            ("megabytes", " from ".join(f"{found['bytes'][who] / 1e6:,.1f}" for who in ("child", "parent"))),
+            ("engine", f"{found['child_engine']} from {found['parent_engine']}"),
+            ("golden probe", "asked after every load" if found["probe"] else "none"),
+        ]
+        table(found["title"], ["what", ""], lines)
+        say("The promise holds." if found["holds"] else "The promise does not hold: read the rows that flipped.")
+
+    emit(found, people)
+
+
+@app.command()
 def rollback(task: TaskName, why: Annotated[str, typer.Option(help="The reason, kept in the decision.")] = "") -> None:
     """Make the previous variant live again, in one operation."""
     from sartor.pipeline.stock import rollback as back
