@@ -4,6 +4,7 @@ Merged in float32, as the engines do when they load; what a smaller type rounds 
 """
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,10 @@ def whole(goods: Goods, out: Path, *, own: str, kind: str, dtype: Dtype = "float
     model = _loaded(based(goods), kind)
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(model, goods.folder / "adapter", local_files_only=True).merge_and_unload()
+    with warnings.catch_warnings():
+        # peft still reads a name that transformers 5 deprecates; nothing a user could do about it.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        model = PeftModel.from_pretrained(model, goods.folder / "adapter", local_files_only=True).merge_and_unload()
     _saved(model, out, dtype)
     for name in TOKENIZER:
         if (based(goods) / name).exists():
