@@ -128,7 +128,8 @@ def loss(tagger: Tagger, batch: Sequence[Tagged], smoothing: float, weights: Flo
         each = each * torch.cat(
             [torch.full((len(row.features),), float(w)) for row, w in zip(batch, weights, strict=True)]
         )
-    return (each * choice).sum() / choice.sum().clamp_min(1)
+    cost: torch.Tensor = (each * choice).sum() / choice.sum().clamp_min(1)
+    return cost
 
 
 def _split(logs: torch.Tensor, batch: Sequence[Tagged]) -> Iterator[torch.Tensor]:

@@ -110,7 +110,8 @@ def _member(folder: Path, most: int) -> Tagger:
     encoder = load(folder / "encoder")
     encoder.tokenizer.enable_truncation(most)
     tensors = load_file(folder / "head.safetensors")
-    head = torch.nn.Linear(*reversed(tensors["weight"].shape))
+    tags, seen = tensors["weight"].shape
+    head = torch.nn.Linear(seen, tags)
     head.load_state_dict(tensors)
     return Tagger(encoder, head)
 

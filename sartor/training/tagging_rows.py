@@ -83,7 +83,8 @@ def learn(texts: Sequence[str], writing: Writing, context: str) -> Lesson:
 
 def spans_of(scheme: Scheme, found: Sequence[Found]) -> list[Span]:
     """Values in the order of the text as spans; the first of an object in a list opens it."""
-    spans, open_in = [], {}
+    spans: list[Span] = []
+    open_in: dict[str, str] = {}
     for one in found:
         slot = scheme.places[field_of(one.path)]
         opens, level = 0, 0

@@ -17,8 +17,9 @@ from sartor.training.job import Draft, Job, Part, Writing
 
 pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
+from tagger_house import SCHEMA, job_on, orders, small_encoder
+
 from sartor.training.tagging_rows import learn, swapped
-from tests.training.tagger_house import SCHEMA, job_on, orders, small_encoder
 
 RECIPES = Shelf("sartor.training.recipes")
 QUICK = {"epochs": 10, "rate": 3e-3, "head_rate": 1e-2, "batch": 8, "context": "order: "}
