@@ -228,6 +228,8 @@ EXTRAS = {
     "croniter": "worker",
     "dbos": "worker",
     "opentelemetry": "otel",
+    "ray": "ray",
+    "trl": "preference",
 }
 """Import name of an optional package -> the extra that brings it."""
 

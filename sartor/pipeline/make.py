@@ -196,6 +196,11 @@ def scores(
     return np.stack([s.logits for s in opened.score([("filled", text) for text in texts], embed=embed)])
 
 
+def draft_of(shop: Workshop, what: Order, filled: Filled) -> Variant:
+    """The record of what `fill` wrote, recorded nowhere: it has no files."""
+    return _variant(shop, what, filled, {})
+
+
 def _variant(shop: Workshop, what: Order, filled: Filled, files: dict[str, str]) -> Variant:
     draft = filled.draft
     parents: dict[str, Artifact] = {"data": what.dataset, **what.parts} | ({"base": what.base} if what.base else {})
