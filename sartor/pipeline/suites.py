@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from sartor.core.canonical import canonical, sha256
 from sartor.core.records import Record, Report, Variant
 from sartor.core.rows import SPLITS, Row, Snapshot
-from sartor.evaluation.answers import Answers
+from sartor.evaluation.answers import NOTES, Answers
+from sartor.evaluation.measure import Sample
 from sartor.evaluation.suites import Standing, Suite, cut_suites, hold_suites
 from sartor.pipeline.inspect import Hall, Subject, live_subject, variant_subject
 from sartor.pipeline.memo import Step, once
@@ -66,7 +67,7 @@ def _right(place: Hall, live: Variant, rows: list[Row]) -> list[bool]:
     if not rows:
         return []
     subject = _beside(place, live, rows, as_live=True)
-    return [bool(right) for right in subject.answers.answer == subject.answers.true]
+    return [bool(right) for right in Sample.of(subject.answers, place.terms).right == 1.0]
 
 
 def _beside(place: Hall, variant: Variant, rows: list[Row], *, as_live: bool) -> Subject:
@@ -84,15 +85,19 @@ def _answers(place: Hall, variant: Variant, extra: list[Row], *, as_live: bool) 
 
 def joined(*parts: Answers) -> Answers:
     """Answers to several sets of rows as one, with nothing but what right and wrong are told by."""
-    shares = [part.probabilities for part in parts]
-    known = [share for share in shares if share is not None]
+
+    def both(name: str) -> Any:
+        """The column of all parts; None where one of them lacks it."""
+        columns = [getattr(part, name) for part in parts]
+        return None if any(column is None for column in columns) else np.concatenate(columns)
+
     return Answers(
         ids=np.concatenate([part.ids for part in parts]),
         true=np.concatenate([part.true for part in parts]),
         answer=np.concatenate([part.answer for part in parts]),
         escalated=np.concatenate([part.escalated for part in parts]),
         serving_cost=np.concatenate([part.serving_cost for part in parts]),
-        probabilities=np.concatenate(known) if len(known) == len(parts) else None,
+        **{name: both(name) for name in ("probabilities", *NOTES)},
     )
 
 

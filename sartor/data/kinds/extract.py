@@ -42,7 +42,7 @@ class Extract:
         found = tidy(parse(text), schema, task.answer.nothing)
         for field, what in misfits(found, schema):
             known = [name for name, _ in fields_of(schema)]
-            near = nearest(field, known)
+            near = nearest(field, [name.removesuffix("[]") for name in known])
             hint = f" Did you mean '{near}'?" if near and what == "unknown" else ""
             wrong = "is no field of the task's schema" if what == "unknown" else what
             raise AskError(
@@ -121,7 +121,7 @@ def _rows(task: Task, snapshot: Snapshot) -> Iterator[Finding]:
 
 def _misfit(field: str, what: str, rows: int, example: str, known: Sequence[str]) -> tuple[str, str]:
     if what == "unknown":
-        near = nearest(field, known)
+        near = nearest(field, [name.removesuffix("[]") for name in known])
         hint = f" Did you mean '{near}'?" if near else ""
         return "unknown_field", (
             f"{rows} rows have a field '{field}', which answer.json_schema lacks (e.g. row {example}).{hint} Add it to "
