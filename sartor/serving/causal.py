@@ -103,9 +103,11 @@ class Causal:
         torch.set_num_threads(threads)
         self.dtype = getattr(torch, dtype)
         model, self.tokenizer = _load(folder, self.dtype)
+        self.backend = self.tokenizer.backend_tokenizer
+        """The tokenizer below the wrapping, which streams."""
         self.shape = _shape(model.config)
         self._norm_eps = float(model.config.rms_norm_eps)
-        self.bytes = sum(part.numel() * part.element_size() for part in model.parameters())
+        self.bytes: int = sum(part.numel() * part.element_size() for part in model.parameters())
         """Memory of the weights."""
         self._embedding = model.model.embed_tokens.weight.data
         self._layers = [_Layer(layer) for layer in model.model.layers]
@@ -124,11 +126,11 @@ class Causal:
         """(runs, vocabulary) float32: what comes after each run.
 
         Args:
-            runs: rows 0 to n-1 of the cache where any of them is a single token; in the order of their rows.
+            runs: in the order of their rows; single tokens are quick where they fill the rows from 0.
             mix: what adapters add, told for the tokens in this order.
         """
         place = _Places.of(runs)
-        cache.room(len(runs), max(run.start + len(run.tokens) for run in runs))
+        cache.room(max(run.row for run in runs) + 1, max(run.start + len(run.tokens) for run in runs))
         hidden = self._embedding[place.tokens]
         cos, sin = self._cos[place.positions][:, None], self._sin[place.positions][:, None]
         for number, layer in enumerate(self._layers):
@@ -207,10 +209,10 @@ class _Places:
     """(runs,) the last token of each run."""
     long: tuple[tuple[int, int, Run], ...]
     """Runs of several tokens: first and one past the last, and the run."""
-    single: torch.Tensor | None
-    """(runs,) the first token of each run, where some run is a single token; those of long ones are not looked at."""
+    single: tuple[torch.Tensor, torch.Tensor] | None
+    """Places in the pass, and rows of the cache, of the runs that are a single token."""
     mask: torch.Tensor | None
-    """(runs, 1, 1, longest) True where a single token looks."""
+    """(rows, 1, 1, longest) True where the single token of a row looks."""
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> "_Places":
@@ -222,10 +224,12 @@ class _Places:
         begins = (ends - torch.tensor(lengths)).tolist()
         long = tuple((b, b + n, run) for b, n, run in zip(begins, lengths, runs, strict=True) if n > 1)
         single = mask = None
-        if len(long) < len(runs):
-            single = torch.tensor(begins)
-            starts = torch.tensor([run.start if len(run.tokens) == 1 else 0 for run in runs])
-            mask = (torch.arange(int(starts.max()) + 1) <= starts[:, None])[:, None, None]
+        if lone := [(b, run.row, run.start) for b, n, run in zip(begins, lengths, runs, strict=True) if n == 1]:
+            at, row, start = torch.tensor(lone).T
+            single = (at, row)
+            reach = torch.zeros(int(row.max()) + 1, dtype=torch.long)
+            reach[row] = start
+            mask = (torch.arange(int(start.max()) + 1) <= reach[:, None])[:, None, None]
         flat = torch.tensor([token for run in runs for token in run.tokens])
         return cls(flat, positions, rows[:, None], positions[:, None], ends - 1, long, single, mask)
 
@@ -237,11 +241,16 @@ def _attended(
     out = torch.empty((len(queries), shape.q), dtype=queries.dtype)
     if place.single is not None and place.mask is not None:
         count, longest = place.mask.shape[0], place.mask.shape[-1]
-        mine = queries[place.single] if place.long else queries
+        at, row = place.single
+        whole = not place.long and len(at) == count
+        mine = queries if whole else queries.new_zeros((count, *queries.shape[1:])).index_copy_(0, row, queries[at])
         asked = mine.reshape(count, shape.kv_heads, -1, shape.each) * shape.each**-0.5
         scores = (asked @ keys[:count, :, :longest].transpose(-1, -2)).float().masked_fill_(~place.mask, -torch.inf)
-        found = scores.softmax(-1).to(values.dtype) @ values[:count, :, :longest]
-        out[place.single] = found.view(count, shape.q)
+        found: torch.Tensor = scores.softmax(-1).to(values.dtype) @ values[:count, :, :longest]
+        found = found.view(count, shape.q)
+        if whole:
+            return found
+        out[at] = found[row]
     for begin, end, run in place.long:
         reach = run.start + end - begin
         group = shape.heads // shape.kv_heads

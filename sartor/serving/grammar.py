@@ -1,55 +1,92 @@
-"""JSON Schemas as grammars that a language model can't leave: compact, names in the order of canonical JSON.
+"""Keeps a written answer within a JSON schema: which tokens may come next, and which must. Knows no models.
 
-llguidance reads the result, inside llama.cpp and beside torch alike. Knows no model and no tokens.
+The grammar is llguidance's. Answers are written without white space, as canonical JSON is: a model that was taught
+nothing else can't lose itself in it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sartor.core.canonical import canonical
+import torch
+
 from sartor.core.errors import AskError
-
-COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
-"""As canonical JSON is written: a model that was taught nothing of white space can't lose itself in it."""
+from sartor.serving.strict_schema import COMPACT
 
 
-def strict(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema with the names of every object sorted, nothing allowed that it doesn't name, and no white space.
+class Grammars:
+    """Makes constraints for one tokenizer; a schema is compiled once."""
 
-    Raises:
-        AskError: no answer can meet it, or it says what no grammar can; says which.
-    """
-    found = json.loads(_checked(canonical(dict(schema)).decode()))
-    return dict(found)
+    def __init__(self, tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> None:
+        """Prepare the tokenizer's tokens; takes about a second for 50,000."""
+        from llguidance.hf import from_tokenizer
+
+        self._tokens = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
+        self._vocabulary = vocabulary
+        self._compiled = lru_cache(maxsize=256)(self._compile)
+
+    def constraint(self, schema: Mapping[str, Any]) -> "Constraint":
+        """A fresh constraint for one answer; `strict_schema.strict` makes the schema of canonical answers.
+
+        Raises:
+            AskError: the schema is none, or one that no answer can meet.
+        """
+        compact = {"x-guidance": COMPACT, **schema}
+        return Constraint(self._compiled(json.dumps(compact)).deep_copy(), self._vocabulary)
+
+    def _compile(self, schema: str) -> Any:
+        from llguidance import LLMatcher
+
+        matcher = LLMatcher(self._tokens, LLMatcher.grammar_from_json_schema(schema))
+        if matcher.is_error():
+            raise _bad(matcher.get_error())
+        return matcher
 
 
-@lru_cache(maxsize=256)
-def _checked(schema: str) -> str:
-    from llguidance import LLMatcher
-
-    wanted = _closed(json.loads(schema)) | {"x-guidance": COMPACT}
-    text = json.dumps(wanted)
-    if wrong := LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(text)):
-        raise AskError(
-            f"No grammar can be made of the JSON Schema of the answer: {' '.join(wrong.split())}. "
-            "Use objects, arrays, strings, numbers, booleans and 'enum' that some answer can meet.",
-            code="bad_schema",
-            param="answer.json_schema",
-        )
-    return text
+def _bad(reason: str) -> AskError:
+    return AskError(
+        f"The JSON schema can't be held to: {' '.join(reason.split()).rstrip('.')}. Mend it, or ask without one.",
+        param="response_format",
+        code="bad_schema",
+    )
 
 
-def _closed(schema: Any) -> Any:
-    """Sorted names; objects whose names are listed allow no others unless they say so."""
-    if isinstance(schema, list):
-        return [_closed(inner) for inner in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: _closed(inner) for key, inner in schema.items() if key not in ("properties", "enum", "const")}
-    found |= {key: schema[key] for key in ("enum", "const") if key in schema}
-    if isinstance(names := schema.get("properties"), dict):
-        found["properties"] = {name: _closed(names[name]) for name in sorted(names)}
-        found.setdefault("additionalProperties", False)
-    return found
+class Constraint:
+    """How far one answer is in its grammar."""
+
+    def __init__(self, matcher: Any, vocabulary: int) -> None:
+        """Begin."""
+        self._matcher = matcher
+        self._bits = torch.zeros((vocabulary + 31) // 32, dtype=torch.int32)
+        self._vocabulary = vocabulary
+
+    def allowed(self) -> torch.Tensor:
+        """(vocabulary,) True where a token may come next."""
+        self._matcher.unsafe_compute_mask_ptr(self._bits.data_ptr(), self._bits.numel() * 4)
+        if self._matcher.is_error():
+            raise _bad(self._matcher.get_error())
+        bits = self._bits.view(torch.uint8)[:, None] >> torch.arange(8, dtype=torch.uint8)
+        return (bits & 1).view(-1)[: self._vocabulary].bool()
+
+    def take(self, token: int) -> list[int]:
+        """Go on by a token; the tokens that must follow it, already taken."""
+        self._matcher.consume_token(token)
+        forced: list[int] = self._matcher.compute_ff_tokens() if not self._matcher.is_stopped() else []
+        if forced:
+            self._matcher.consume_tokens(forced)
+        if self._matcher.is_error():
+            raise _bad(self._matcher.get_error())
+        return forced
+
+    def first(self) -> list[int]:
+        """The tokens that an answer must begin with, already taken."""
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        if forced:
+            self._matcher.consume_tokens(forced)
+        return forced
+
+    @property
+    def done(self) -> bool:
+        """Nothing can follow."""
+        return bool(self._matcher.is_stopped())
