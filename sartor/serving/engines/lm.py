@@ -234,11 +234,11 @@ def _limit(prompt: int, positions: int, own: int, wished: int | None) -> int:
     least = 1 if wished is None else wished
     over = prompt + least - positions
     if over > 0:
-        asked = f"an answer of up to {wished:,}" if wished is not None else "the first of the answer"
+        answer = "the first token of the answer" if wished is None else f"an answer of up to {wished:,} tokens"
         raise AskError(
-            f"The question is too long: with its instructions it takes {prompt:,} tokens, with {asked} {prompt + least:,}, and this base reads "
-            f"and writes at most {positions:,} together: {over:,} too many. Shorten the text, or ask a base with a longer "
-            "context.",
+            f"The question is too long: with its instructions it takes {prompt:,} tokens. Together with {answer}, that "
+            f"is {over:,} more than the {positions:,} that this base reads and writes. Shorten the text, or ask a base "
+            "with a longer context.",
             code="context_length_exceeded",
             param="messages",
         )
