@@ -51,7 +51,7 @@ def certify(
         child.task,
         "pipeline/parity",
         ("sartor.pipeline.parity",),
-        {"child": child.digest, "parent": parent.digest, "data": dataset.digest, **files},
+        {"subject": child.digest, "before": parent.digest, "data": dataset.digest, **files},
         {"tolerance": promise["tolerance"]},
     )
 
