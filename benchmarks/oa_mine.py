@@ -32,15 +32,15 @@ ASKED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 MINILM: dict[str, Any] = {"recipe": "tagger", "base": "minilm"}
 CANDIDATES: list[dict[str, Any]] = [
     {"recipe": "rules"},
-    MINILM | {"name": "minilm", "params": {"context": CONTEXT, "epochs": 10}},
+    MINILM | {"name": "minilm", "params": {"context": CONTEXT, "epochs": 9}},
     {
         "recipe": "tagger",
         "base": "mpnet",
         "name": "mpnet",
-        "params": {"context": CONTEXT, "epochs": 6, "rate": 1e-4, "frozen": 2},
+        "params": {"context": CONTEXT, "epochs": 6, "rate": 1e-4, "frozen": 4},
     },
     {"recipe": "tagger", "name": "both", "of": ["mpnet", "minilm"], "params": {"context": CONTEXT, "parts": "join"}},
-    MINILM | {"name": "student", "of": ["both"], "params": {"context": CONTEXT, "epochs": 7, "made_up": 1.0}},
+    MINILM | {"name": "student", "of": ["both"], "params": {"context": CONTEXT, "epochs": 5, "made_up": 1.0}},
 ]
 
 
