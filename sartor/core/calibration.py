@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sartor.core.predict import Floats
+from sartor.core.predict import Doubts, Floats
 
 Spread = tuple[float, Annotated[float, Field(gt=0)]]
 """Mean and standard deviation of a score on validation rows."""
@@ -31,6 +31,13 @@ class ClaimScale(BaseModel):
     """Field -> what is added to the log-odds of being right."""
     unseen: Annotated[float, Field(ge=0)] = 0.0
     """Values an answer of which the model has no idea, in the mean."""
+    whole: tuple[float, float] = (1.0, 0.0)
+    """Slope and offset: from the log-odds that all stated values are right by themselves, to those of the whole."""
+
+    @property
+    def doubts(self) -> Doubts:
+        """What is known of all answers together."""
+        return Doubts(self.unseen, self.whole)
 
     def chances(self, score: float, name: str) -> tuple[float, float]:
         """(right, absent) of a value in a field."""

@@ -3,7 +3,7 @@
 Batch first: evaluation works on batches, servers gather single requests into batches.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -11,6 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks of one answer that is written, beyond its input; a model heeds what it can."""
+
+    max_tokens: int | None = None
+    """None: what the variant was made for."""
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    """0: the likeliest token every time."""
+    seed: int | None = None
+    json_schema: Mapping[str, Any] | None = None
+    """Another schema than the variant's own; the answer can't break it."""
+    logprobs: bool = False
+    deadline: float | None = None
+    """`time.monotonic()` after which no further token is made."""
+    gone: Callable[[], bool] | None = None
+    """Asked before every token: whether nobody wants the answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,8 @@ class Request:
     """Whose request it is; a cache never answers across tenants."""
     key: str = ""
     """Id of the access key that it came with."""
+    wish: Wish | None = None
+    """How the answer is to be written, where models write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +104,16 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubts:
+    """What is known of a writer's claims beyond their own chances."""
+
+    unseen: float = 0.0
+    """Values an answer of which it has no idea, in the mean."""
+    whole: tuple[float, float] = (1.0, 0.0)
+    """Slope and offset: from the log-odds that all stated values are right by themselves, to those of the whole."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """An answer and how it came about."""
 
@@ -99,8 +130,8 @@ class Prediction:
     """What the probabilities are of."""
     claims: tuple[Claim, ...] = ()
     """What a model that writes answers believed, value by value, before the value function left any of them out."""
-    unseen: float = 0.0
-    """Values of which the model has no idea, in the mean."""
+    doubts: Doubts = Doubts()
+    """What is known of the claims beyond their own chances."""
     confidence: float | None = None
     """Probability of `output` being right, where it is known."""
     expected_cost: float | None = None
@@ -115,6 +146,10 @@ class Prediction:
     """What was asked on the way, in order; empty where only one model was."""
     reply: bytes | None = None
     """The upstream's own completion (OpenAI's JSON), passed on as it is; None where the answer is made here."""
+    finish: Literal["stop", "length"] = "stop"
+    """Why a written answer ended: by itself, or cut off."""
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """(token, natural logarithm of its probability), where they were wished for."""
     arm: str = ""
     """Side of a randomised comparison that this request was on: `control`, `canary`."""
     propensity: float | None = None

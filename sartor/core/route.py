@@ -62,6 +62,36 @@ class TokenPrice(Section):
     """Who says so."""
 
 
+class Probe(Section):
+    """A question whose answer tells one adapter from every other on the same server."""
+
+    text: str
+    """What is asked."""
+    system: str = ""
+    """Instructions before it."""
+    answer: str
+    """What the adapter answers, likeliest token by token."""
+    max_tokens: Annotated[int, Field(ge=1, le=256)] = 16
+    """Of the answer."""
+
+
+class Adapter(Section):
+    """An adapter that a server lays over its model, and how it proves that it really did."""
+
+    probes: Annotated[tuple[Probe, ...], Field(min_length=1)]
+    """Asked before the upstream answers anybody, and again; `sartor upstream adapter` finds them."""
+    least: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the probes that must be answered as they should be."""
+    every: Seconds = 300.0
+    """After so many seconds it is proved anew."""
+    load: Literal["vllm", "none"] = "none"
+    """How the server is told to load it: by vLLM's /load_lora_adapter under the name `model`, or not at all."""
+    path: str = ""
+    """Where the server finds its files (load `vllm`)."""
+    request: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of each request, where that is how a server is told: llama.cpp takes lora: [{id, scale}]."""
+
+
 class Upstream(Section):
     """Somebody else's model, asked over HTTP."""
 
@@ -73,6 +103,8 @@ class Upstream(Section):
     """How it is spoken to: a plug-in of `gateway.protocols`."""
     model: str = ""
     """What it calls the model; default `name`."""
+    adapter: Adapter | None = None
+    """The adapter that answers, where it is one of several on that server."""
     key: Secret | None = None
     """Where the server finds its key; none: it takes none."""
     allow_private: bool = False

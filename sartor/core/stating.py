@@ -5,11 +5,12 @@ for the whole answer. The values' errors are taken as independent of each other,
 record too small rather than too great where they come together. Pure; knows no models.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sartor.core.claims import as_text, document, field_of
-from sartor.core.predict import Claim
+from sartor.core.predict import Claim, Doubts
 from sartor.core.value import Value
 
 Costs = tuple[float, float, float]
@@ -67,17 +68,18 @@ def pricing_of(value: Value, target: float | None = None) -> Pricing:
     return Pricing(every, named, value.right, target)  # type: ignore[arg-type]
 
 
-def state(claims: Sequence[Claim], pricing: Pricing, unseen: float = 0.0) -> Stated:
+def state(claims: Sequence[Claim], pricing: Pricing, doubts: Doubts = Doubts()) -> Stated:
     """Choose what is said.
 
     Args:
         claims: at most one of those at the same place is stated.
-        unseen: values of which the model has no idea, in the mean; each costs what a missed one does.
+        doubts: values of which the model has no idea cost what missed ones do, in the mean; and values that are each
+            right by themselves need not make a right whole.
     """
     if len(claims) == 1 and not claims[0].path:
         (text,) = claims
         return _decided(str(text.value), text.right, (1.0 - text.right) * pricing.every[0], pricing)
-    kept, cost, sure = [], unseen * pricing.every[1], 1.0
+    kept, cost, sure = [], doubts.unseen * pricing.every[1], 1.0
     for rivals in _by_place(claims).values():
         best, saving, lost = None, 0.0, 0.0
         for claim in rivals:
@@ -93,7 +95,21 @@ def state(claims: Sequence[Claim], pricing: Pricing, unseen: float = 0.0) -> Sta
             kept.append(best)
             _, missed, _ = pricing.of(field_of(best.path))
             cost, sure = cost + (1.0 - best.absent) * missed - saving, sure * best.right
-    return _decided(as_text(document(kept)), sure, cost, pricing)
+    return _decided(as_text(document(kept)), whole(sure, doubts), cost, pricing)
+
+
+def whole(sure: float, doubts: Doubts) -> float:
+    """The chance that all of an answer is right, from the product of its values' chances."""
+    slope, offset = doubts.whole
+    if (slope, offset) == (1.0, 0.0):
+        return sure
+    return 1.0 / (1.0 + math.exp(-max(min(slope * log_odds(sure) + offset, 500.0), -500.0)))
+
+
+def log_odds(chance: float) -> float:
+    """Log-odds of a chance, within reason."""
+    near = min(max(chance, 1e-9), 1.0 - 1e-9)
+    return math.log(near / (1.0 - near))
 
 
 def _decided(output: str, sure: float, cost: float, pricing: Pricing) -> Stated:

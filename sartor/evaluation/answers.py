@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sartor.core.errors import SartorError, StoreError
-from sartor.core.predict import Claim, Floats, Prediction
+from sartor.core.predict import Claim, Doubts, Floats, Prediction
 from sartor.core.rows import Row
 from sartor.core.value import Ints
 
@@ -179,22 +179,23 @@ def _written(rows: Sequence[Row], predictions: Sequence[Prediction]) -> dict[str
         "answer": np.array([0 if p.output is not None else -1 for p in predictions], dtype=np.int32),
         "truth": notes([row.label for row in rows]),
         "output": notes([p.output for p in predictions]),
-        "said": notes([told(p.claims, p.unseen) if p.confidence is not None else "" for p in predictions]),
+        "said": notes([told(p.claims, p.doubts) if p.confidence is not None else "" for p in predictions]),
     }
 
 
-def told(claims: Sequence[Claim], unseen: float) -> str:
+def told(claims: Sequence[Claim], doubts: Doubts = Doubts()) -> str:
     """What was believed, as one JSON text."""
     each = [[c.path, c.value, round(c.right, 6), round(c.absent, 6)] for c in claims]
-    return json.dumps({"claims": each, "unseen": round(unseen, 6)}, ensure_ascii=False)
+    return json.dumps({"claims": each, "unseen": round(doubts.unseen, 6), "whole": doubts.whole}, ensure_ascii=False)
 
 
-def heard(said: str) -> tuple[list[Claim], float]:
+def heard(said: str) -> tuple[list[Claim], Doubts]:
     """`told` read back; no claims from an empty text."""
     if not said:
-        return [], 0.0
+        return [], Doubts()
     body = json.loads(said)
-    return [Claim(path, value, right, absent) for path, value, right, absent in body["claims"]], body["unseen"]
+    claims = [Claim(path, value, right, absent) for path, value, right, absent in body["claims"]]
+    return claims, Doubts(body["unseen"], tuple(body["whole"]))
 
 
 def notes(values: Sequence[str | None]) -> Notes:

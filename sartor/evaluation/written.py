@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.predict import Floats
+from sartor.core.predict import Doubts, Floats
 from sartor.core.stating import Pricing, state
 from sartor.evaluation.answers import Answers, Notes, heard, notes
 from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Mistake
@@ -130,6 +130,6 @@ class Written:
         return {"criteria": {name: float(np.mean([one.parts[name] for one in each])) for name in self.criteria}}
 
 
-def _beliefs(said: str, pricing: Pricing) -> tuple[Any, Pricing, float]:
-    claims, unseen = heard(said)
-    return claims, pricing, unseen
+def _beliefs(said: str, pricing: Pricing) -> tuple[Any, Pricing, Doubts]:
+    claims, doubts = heard(said)
+    return claims, pricing, doubts

@@ -4,7 +4,7 @@ Knows no ledger and no vault (it is told where a verified folder lies) and no mo
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from sartor.core.calibration import Calibration, ClaimScale
 from sartor.core.claims import field_of
 from sartor.core.errors import AskError, SartorError, StoreError, boundary
-from sartor.core.predict import Claim, Floats
+from sartor.core.predict import Claim, Doubts, Floats, Wish
 from sartor.core.records import Variant
-from sartor.serving.engine import Embed, Engine, Mixer, Scored, Upstreams, Work, Writer, Written, open_engine
+from sartor.serving.engine import Embed, Engine, Flowing, Mixer, Scored, Upstreams, Work, Writer, Written, open_engine
 from sartor.serving.files import read_json
 from sartor.serving.probe import check_probe
 
@@ -42,8 +42,8 @@ class Answered:
     """This text's share of the batch's CPU time."""
     claims: tuple[Claim, ...] = ()
     """Of a variant that writes: what it said, value by value."""
-    unseen: float = 0.0
-    """Values of which it has no idea, in the mean."""
+    doubts: Doubts = Doubts()
+    """What is known of them beyond their own chances."""
     written: Written | None = None
     """What it wrote, as it did."""
 
@@ -167,10 +167,30 @@ class Fleet:
         begun = clock()
         found = engine.write(work)
         each = (clock() - begun) / len(work)
-        return [  # an engine tells the seconds of threads of its own, which our clock does not see
-            told(written, held[digest].calibration, each + written.usage.cpu_seconds)
-            for written, (digest, _) in zip(found, work, strict=True)
-        ]
+        return [told(written, held[digest].calibration, each) for written, (digest, _) in zip(found, work, strict=True)]
+
+    def flows(self, digest: str) -> bool:
+        """Whether answers of a variant are best asked for one by one, as they come."""
+        return isinstance(self._hold(digest).engine, Flowing)
+
+    def pieces(self, digest: str, text: str, wish: Wish | None = None) -> Iterator[str | Answered]:
+        """The answer of a variant that writes, as it is written: pieces of text, then the whole.
+
+        Raises:
+            AskError: it does not write its answers.
+        """
+        held = self._hold(digest)
+        if held.writer is None:
+            raise AskError(f"Variant '{held.variant.name}' chooses its answers, and writes none.", code="no_writer")
+        clock = _cpu_clock(self._threads)
+        begun = clock()
+        written = held.writer.pieces(digest, text, wish)
+        try:
+            for piece in written:
+                yield piece if isinstance(piece, str) else told(piece, held.calibration, clock() - begun)
+        finally:
+            if isinstance(written, Generator):
+                written.close()
 
     def _cached(self, engine: Engine, variant: Variant) -> Embed | None:
         base, cache = variant.parents.get("base"), self._cache
@@ -232,7 +252,9 @@ def told(written: Written, calibration: Calibration, cpu_seconds: float) -> Answ
         for said in written.said
     )
     far = 0.0 if written.novelty is None else written.novelty
-    return Answered(NO_LOGITS, far, NO_LOGITS, cpu_seconds, claims, scale.unseen, written)
+    # Where answers share passes, or are written by threads of the engine's own, only it knows whose time it was.
+    cpu_seconds = written.usage.cpu_seconds or cpu_seconds
+    return Answered(NO_LOGITS, far, NO_LOGITS, cpu_seconds, claims, scale.doubts, written)
 
 
 @dataclass(frozen=True, slots=True)

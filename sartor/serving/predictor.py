@@ -5,12 +5,13 @@ Knows no routes and no protocol of the wire.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from sartor.core.predict import Chunk, Floats, Hop, Prediction, Request, Usage, one_chunk
+from sartor.core.predict import Chunk, Floats, Hop, Prediction, Request, Usage, Wish, one_chunk
 from sartor.core.stating import Pricing, state
 from sartor.core.value import choose
 from sartor.serving.engine import Work
@@ -18,6 +19,8 @@ from sartor.serving.fleet import Answered
 
 Ask = Callable[[str, str], Awaitable[Answered]]
 """(variant digest, text) -> its answer; `Batcher.ask` is one."""
+Write = Callable[[str, str, Wish | None], AsyncIterator[str | Answered]]
+"""(variant digest, text, wish) -> its answer as it is written; `Pen.write` is one."""
 
 
 class Models(Protocol):
@@ -94,13 +97,15 @@ class Stating:
     pricing: Pricing
     unit_cost: float = 0.0
     """Money per CPU second of serving."""
+    streams: bool = False
+    """Whether what is written is what is stated: then it may be passed on before it is whole."""
 
     def decide(self, variant: str, answers: Sequence[Answered]) -> list[Prediction]:
         """The least-cost answer of each."""
         return [self._prediction(variant, answered) for answered in answers]
 
     def _prediction(self, variant: str, answered: Answered) -> Prediction:
-        stated = state(answered.claims, self.pricing, answered.unseen)
+        stated = state(answered.claims, self.pricing, answered.doubts)
         tokens = answered.written.usage if answered.written else Usage()
         usage = replace(tokens, cpu_seconds=answered.cpu_seconds)
         cost = answered.cpu_seconds * self.unit_cost + (answered.written.cost if answered.written else 0.0)
@@ -109,7 +114,7 @@ class Stating:
             served_by=variant,
             decision="escalate" if stated.escalate else "answer",
             claims=answered.claims,
-            unseen=answered.unseen,
+            doubts=answered.doubts,
             confidence=stated.confidence,
             expected_cost=stated.cost,
             out_of_scope=answered.out_of_scope,
@@ -122,29 +127,51 @@ class Stating:
 class VariantPredictor:
     """One variant of a fleet, answering under one value function."""
 
-    def __init__(self, fleet: Models, variant: str, answering: Deciding, *, ask: Ask | None = None) -> None:
+    def __init__(
+        self, fleet: Models, variant: str, answering: Deciding, *, ask: Ask | None = None, write: Write | None = None
+    ) -> None:
         """Bind a variant.
 
         Args:
             variant: its digest.
             ask: takes single questions, to gather them into batches with those of others.
+            write: takes single questions to a variant whose answers are written token by token.
         """
         self._fleet = fleet
         self._variant = variant
         self._answering = answering
         self._ask = ask
+        self._write = write
 
     async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in order. The event loop stays free: models run in a thread."""
         if not requests:
             return []
+        if self._write is not None and len(requests) == 1:
+            return [chunk.final async for chunk in self._written(requests[0]) if chunk.final is not None]
         if self._ask is not None and len(requests) == 1:
             return self._answering.decide(self._variant, [await self._ask(self._variant, requests[0].text)])
         return await asyncio.to_thread(self.answer, [request.text for request in requests])
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """The answer in one chunk."""
-        return one_chunk(self, request)
+        """The answer in pieces where it is written so and nothing of it can be taken back, else in one chunk."""
+        schema = request.wish is not None and request.wish.json_schema is not None
+        if self._write is None or not (schema or getattr(self._answering, "streams", False)):
+            return one_chunk(self, request)
+        return self._written(request)
+
+    async def _written(self, request: Request) -> AsyncIterator[Chunk]:
+        assert self._write is not None
+        async with aclosing(self._write(self._variant, request.text, request.wish)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    yield Chunk(piece)
+                    continue
+                (made,) = self._answering.decide(self._variant, [piece])
+                if request.wish is not None and request.wish.json_schema is not None and piece.written is not None:
+                    # Left-out values could break the caller's own schema.
+                    made = replace(made, output=piece.written.output)
+                yield Chunk("", made)
 
     def answer(self, texts: Sequence[str]) -> list[Prediction]:
         """The same as `predict`, for callers without an event loop."""

@@ -15,7 +15,8 @@ from sartor.core.calibration import ClaimScale
 from sartor.core.claims import build, field_of, parse
 from sartor.core.errors import AskError
 from sartor.core.pairing import equal, pairs
-from sartor.core.predict import Floats
+from sartor.core.predict import Claim, Floats
+from sartor.core.stating import Pricing, log_odds, state
 from sartor.training.job import Writing
 
 SMOOTH = 1.0
@@ -76,7 +77,20 @@ def fit_claims(said: Sequence[Sequence[Said]], writing: Writing | None) -> Claim
     slope, offset, each = _logistic(score, right, fields if writing.kind == "extract" else None)
     gone = right == 0
     lost = _logistic(score[gone], absent[gone], None) if gone.any() else (0.0, 0.0, {})
-    return ClaimScale(right=(slope, offset), absent=lost[:2], fields=each, unseen=unseen / len(said))
+    scale = ClaimScale(right=(slope, offset), absent=lost[:2], fields=each, unseen=unseen / len(said))
+    return scale.model_copy(update={"whole": _whole(said, writing, scale)}) if writing.kind == "extract" else scale
+
+
+def _whole(said: Sequence[Sequence[Said]], writing: Writing, scale: ClaimScale) -> tuple[float, float]:
+    """From chances of values to the chance of the whole: what is missed, and what comes together, is in no value's."""
+    odds, right = [], []
+    for row, truth in zip(said, writing.validation, strict=True):
+        claims = [Claim(one.path, one.value, *scale.chances(one.score, field_of(one.path))) for one in row]
+        stated = state(claims, Pricing((1.0, 1.0, 1.0)))
+        odds.append(log_odds(stated.confidence))
+        right.append(stated.output == truth if writing.right is None else writing.right(truth, stated.output))
+    slope, offset, _ = _logistic(np.array(odds), np.array(right, dtype=np.float64), None)
+    return slope, offset
 
 
 def _extracted(said: Sequence[Said], truth: str) -> tuple[list[_Case], int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sartor.core.errors import AskError
-from sartor.core.predict import Claim, Prediction
+from sartor.core.predict import Claim, Doubts, Prediction
 from sartor.core.rows import Row, Snapshot
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
@@ -126,7 +126,7 @@ def test_answers_come_back_from_their_file_and_beliefs_with_them():
     back = Answers.from_parquet(given.to_parquet())
     assert back.said.tolist() == given.said.tolist()
     assert back.truth.tolist() == given.truth.tolist()
-    assert heard(told(claims, 1.5)) == (claims, 1.5)
+    assert heard(told(claims, Doubts(1.5, (0.5, -1.0)))) == (claims, Doubts(1.5, (0.5, -1.0)))
 
 
 def test_an_inspection_and_a_comparison_of_extractions():

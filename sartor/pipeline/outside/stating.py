@@ -45,7 +45,7 @@ class Stater:
         claims = [
             Claim(one.path, one.value, *self._scale.chances(one.score, field_of(one.path)), one.span) for one in found
         ]
-        stated = state(claims, self._pricing, self._scale.unseen)
+        stated = state(claims, self._pricing, self._scale.doubts)
         return {
             "answer": json.loads(stated.output) if self._is_json else stated.output,
             "output": stated.output,
