@@ -19,7 +19,7 @@ from sartor.core.task import Task
 from sartor.hub.elsewhere import elsewhere
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.goods import Goods, Packed
-from sartor.pipeline.outside.assembled import assembled, copies, packages
+from sartor.pipeline.outside.assembled import assembled, bundle, copies, packages
 from sartor.pipeline.serve import answering_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.files import read_json
@@ -52,13 +52,11 @@ def predicting(shop: Workshop, goods: Goods, task: Task, packed: Packed, out: Pa
     }
     _write(out / "predict.json", said)
     scripts = ("asked", how.script, *packed.scripts)
-    copied = copies(scripts)
-    for path, source in copied.items():
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        (out / path).write_text(source, encoding="utf-8")
     requires = needed(packed)
     about = ABOUT.format(name=variant.name, packages=", ".join(requires))
-    (out / "predict.py").write_text(assembled(scripts, about, RUN.format(opened=how.opened)), encoding="utf-8")
+    for path, source in bundle(scripts, about, RUN.format(opened=how.opened)).items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(source, encoding="utf-8")
     (out / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins(requires)), encoding="utf-8")
 
 

@@ -16,6 +16,15 @@ NUMPY = ("numpy", "safetensors")
 ENCODER = ("heads", "base", "encoder")
 """Scripts that open an encoder with a head."""
 
+GRAPH = ("heads", "graph")
+"""Scripts that open an ONNX graph, with a head where it gives embeddings."""
+CAUSAL = ("base", "causal")
+"""Scripts that open a language model."""
+WRITERS = (*NUMPY, "llguidance", "pydantic", "torch", "transformers")
+LLAMA = ("jinja2", "llguidance", "numpy", "pydantic", "xllamacpp")
+SERVED = "bfloat16"
+"""Numbers in which the engine of language models computes."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -105,11 +114,49 @@ def _tagger(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
     return Packed(model, ("tagger",), (*NUMPY, "pydantic", "tokenizers", "torch", "transformers"))
 
 
+def _lm(goods: Goods, place: Place) -> Packed:
+    own, adapted = goods.holds("model"), goods.holds("adapter")
+    model = {
+        "engine": "lm",
+        "model": f"{place.model}/model" if own else place.base,
+        "adapter": f"{place.model}/adapter" if adapted else None,
+        "writing": f"{place.model}/writing.json",
+        "dtype": SERVED,
+    }
+    return Packed(model, CAUSAL, (*WRITERS, *(("peft",) if adapted else ())))
+
+
+def _gguf(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+    return Packed({"engine": "gguf", "folder": place.model}, ("gguf",), LLAMA)
+
+
+def _rules(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+    return Packed({"engine": "rules", "folder": place.model}, ("rules",), ("numpy", "pydantic"))
+
+
+def _graph(goods: Goods, place: Place) -> Packed:
+    facts = read_json(goods.folder, "onnx.json")
+    model = {
+        "engine": "onnx",
+        "graph": f"{place.model}/encoder.onnx",
+        "tokenizer": f"{place.model}/tokenizer.json",
+        "head": f"{place.model}/head.safetensors" if goods.holds("head.safetensors") else None,
+        "special": True,
+        "most": int(facts.get("most_tokens", 128)),
+        "pad": int(facts.get("pad", 0)),
+    }
+    return Packed(model, GRAPH, (*NUMPY, "onnxruntime", "tokenizers"))
+
+
 ENGINES: Mapping[str, Opening] = {
     "linear": Opening(_linear, lambda _: False),
     "static": Opening(_static, lambda _: True),
     "encoder": Opening(_encoder, lambda goods: not goods.holds("encoder")),
     "blend": Opening(_blend, lambda _: False),
     "tagger": Opening(_tagger, lambda _: False),
+    "onnx": Opening(_graph, lambda _: False),
+    "rules": Opening(_rules, lambda _: False),
+    "lm": Opening(_lm, lambda goods: not goods.holds("model")),
+    "gguf": Opening(_gguf, lambda _: False),
 }
 """Serving engine -> how its files are opened outside."""

@@ -130,16 +130,21 @@ def choosing(folder: Path) -> Task:
 
 
 def extracting(folder: Path) -> Task:
-    """A task of JSON objects, with a tagger."""
+    """A task of JSON objects, with a tagger and language models."""
+    tiny = f"folder:{folder / 'lm'}"
     tagger = {"recipe": "tagger", "base": f"folder:{folder / 'encoder'}", "name": "tagger", "params": {"epochs": 4}}
     return Task.model_validate(
         {
             "name": "orders",
             "kind": "extract",
-            "answer": {"json_schema": SCHEMA},
+            "answer": {"json_schema": SCHEMA, "instructions": "Read the order.", "max_tokens": 40},
             "data": {"sources": [{"use": "jsonl", "path": "orders.jsonl", "licence": "owned"}]},
             "value": {"wrong": 2, "missed": 1, "escalate": {"to": "person", "price": 1, "error_rate": 0.05}},
-            "candidates": [tagger],
+            "candidates": [
+                tagger,
+                {"recipe": "lora", "base": tiny, "name": "lora", "size": "small"},
+                {"recipe": "full", "base": tiny, "name": "full", "size": "small"},
+            ],
             "gate": {"min_rows": 10, "guards": {}, "allow_licences": ["unstated"], "max_calibration_error": 1},
         }
     )

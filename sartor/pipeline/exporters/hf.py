@@ -13,7 +13,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.pipeline.goods import Goods, Packed, no_such_form
 from sartor.pipeline.merging import Dtype, whole
-from sartor.pipeline.packing import ENCODER, NUMPY
+from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS
 
 SENTENCES = {
     "modules.json": [
@@ -59,5 +59,13 @@ def _encoder(goods: Goods, out: Path, params: Params) -> Packed:
     return Packed(model, ENCODER, (*NUMPY, "tokenizers", "torch", "transformers"), (said, *notes))
 
 
-FORMS: Mapping[str, Callable[[Goods, Path, Params], Packed]] = {"encoder": _encoder}
+def _lm(goods: Goods, out: Path, params: Params) -> Packed:
+    notes = whole(goods, out, own="model", kind="AutoModelForCausalLM", dtype=params.dtype)
+    shutil.copyfile(goods.folder / "writing.json", out / "writing.json")
+    model = {"engine": "lm", "model": ".", "adapter": None, "writing": "writing.json", "dtype": SERVED}
+    said = "It loads with AutoModelForCausalLM; `writing.json` has the instructions that it was taught with."
+    return Packed(model, CAUSAL, WRITERS, (said, *notes))
+
+
+FORMS: Mapping[str, Callable[[Goods, Path, Params], Packed]] = {"encoder": _encoder, "lm": _lm}
 """Serving engine -> how its variants become a folder of transformers."""

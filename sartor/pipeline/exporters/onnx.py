@@ -10,6 +10,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.pipeline.goods import Goods, Packed, based, no_such_form
 from sartor.pipeline.merging import whole
+from sartor.pipeline.packing import GRAPH as SCRIPTS
 from sartor.pipeline.packing import NUMPY
 
 GRAPH = "model.onnx"
@@ -65,7 +66,7 @@ def _static(goods: Goods, out: Path) -> Packed:
 def _packed(tokens: Mapping[str, Any], notes: tuple[str, ...]) -> Packed:
     model = {"engine": "onnx", "graph": GRAPH, "tokenizer": "tokenizer.json", **tokens}
     said = "The graph's inputs are `input_ids` and `attention_mask`, its outputs `logits` and `novelty`, uncalibrated."
-    return Packed(model, ("graph",), (*NUMPY, "onnxruntime", "tokenizers"), (said, *notes))
+    return Packed(model, SCRIPTS, (*NUMPY, "onnxruntime", "tokenizers"), (said, *notes))
 
 
 FORMS: Mapping[str, Callable[[Goods, Path], Packed]] = {"encoder": _encoder, "static": _static}

@@ -10,7 +10,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.pipeline.goods import Goods, Packed, based, copied, no_such_form
 from sartor.pipeline.leaving import base_facts
-from sartor.pipeline.packing import ENCODER, NUMPY
+from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS
 
 
 class Params(Settings):
@@ -50,5 +50,11 @@ def _encoder(goods: Goods, out: Path, base: Mapping[str, Any], note: str) -> Pac
     return Packed(model, ENCODER, (*NUMPY, "tokenizers", "torch", "transformers", "peft"), (note,))
 
 
-FORMS: Mapping[str, Callable[[Goods, Path, Mapping[str, Any], str], Packed]] = {"encoder": _encoder}
+def _lm(goods: Goods, out: Path, base: Mapping[str, Any], note: str) -> Packed:
+    shutil.copyfile(goods.folder / "writing.json", out / "writing.json")
+    model = {"engine": "lm", "base": dict(base), "adapter": ".", "writing": "writing.json", "dtype": SERVED}
+    return Packed(model, CAUSAL, (*WRITERS, "peft"), (note,))
+
+
+FORMS: Mapping[str, Callable[[Goods, Path, Mapping[str, Any], str], Packed]] = {"encoder": _encoder, "lm": _lm}
 """Serving engine -> how its adapters are opened outside."""

@@ -5,6 +5,7 @@ copies, whose name is not Sartor's. Reads source, runs none of it.
 """
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,17 @@ COPIES = "answer_words"
 """Folder of copied modules in an export."""
 NOTE = "# Copied from Sartor (Apache-2.0), so that it answers in the same words without it.\n"
 FIND = f"sys.path.insert(0, str(Path(__file__).parent))  # for {COPIES}/\n"
+
+
+def bundle(names: Sequence[str], about: str, ending: str) -> dict[str, str]:
+    """Path in the export -> source: `predict.py`, and the copies that it needs.
+
+    Their folder is named by what is in it, so that exports of several days can be opened in one process.
+    """
+    made = {"predict.py": assembled(names, about, ending), **copies(names)}
+    mark = hashlib.sha256("".join(made[path] for path in sorted(made)).encode()).hexdigest()[:8]
+    own = f"{COPIES}_{mark}"
+    return {path.replace(COPIES, own): source.replace(COPIES, own) for path, source in made.items()}
 
 
 def assembled(names: Sequence[str], about: str, ending: str) -> str:
@@ -84,7 +96,7 @@ def _taken_apart(source: str) -> tuple[list[str], str]:
             imports.append(_renamed(ast.unparse(node)))
         for number in range(node.lineno - 1, node.end_lineno or node.lineno):
             lines[number] = ""
-    return imports, "\n".join(lines).strip("\n")
+    return imports, _renamed("\n".join(lines).strip("\n"))
 
 
 def _merged(lines: Sequence[str]) -> list[str]:

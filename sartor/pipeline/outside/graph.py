@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from sartor.pipeline.outside.answering import Scores
 from sartor.pipeline.outside.asked import engine
+from sartor.pipeline.outside.heads import Head
 
 
 @engine("onnx")
@@ -27,7 +28,11 @@ class Graph:
         self._unknown = self._tokens.token_to_id(name) if name and not self._special else None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self._run = onnxruntime.InferenceSession(str(folder / said["graph"]), options).run
+        session = onnxruntime.InferenceSession(str(folder / said["graph"]), options)
+        self._run, self._takes = session.run, [one.name for one in session.get_inputs()]
+        gives = [one.name for one in session.get_outputs()]
+        self._gives = [name for name in ("embedding", "logits", "novelty") if name in gives]
+        self._head = Head(folder / said["head"]) if said.get("head") else None
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Scores of each text."""
@@ -38,5 +43,6 @@ class Graph:
         mask = np.zeros_like(ids)
         for row, some in enumerate(tokens):
             ids[row, : len(some)], mask[row, : len(some)] = some, 1
-        logits, novelty = self._run(["logits", "novelty"], {"input_ids": ids, "attention_mask": mask})
-        return Scores(logits, novelty)
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        out = self._run(self._gives, {name: given[name] for name in self._takes})
+        return self._head.score(out[0]) if self._head else Scores(*out[:2])
