@@ -113,6 +113,9 @@ class Doubts:
     """Slope and offset: from the log-odds that all stated values are right by themselves, to those of the whole."""
 
 
+NO_DOUBTS = Doubts()
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """An answer and how it came about."""
@@ -130,7 +133,7 @@ class Prediction:
     """What the probabilities are of."""
     claims: tuple[Claim, ...] = ()
     """What a model that writes answers believed, value by value, before the value function left any of them out."""
-    doubts: Doubts = Doubts()
+    doubts: Doubts = NO_DOUBTS
     """What is known of the claims beyond their own chances."""
     confidence: float | None = None
     """Probability of `output` being right, where it is known."""

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sartor.core.calibration import Calibration, ClaimScale
 from sartor.core.claims import field_of
 from sartor.core.errors import AskError, SartorError, StoreError, boundary
-from sartor.core.predict import Claim, Doubts, Floats, Wish
+from sartor.core.predict import NO_DOUBTS, Claim, Doubts, Floats, Wish
 from sartor.core.records import Variant
 from sartor.serving.engine import Embed, Engine, Flowing, Mixer, Scored, Upstreams, Work, Writer, Written, open_engine
 from sartor.serving.files import read_json
@@ -42,7 +42,7 @@ class Answered:
     """This text's share of the batch's CPU time."""
     claims: tuple[Claim, ...] = ()
     """Of a variant that writes: what it said, value by value."""
-    doubts: Doubts = Doubts()
+    doubts: Doubts = NO_DOUBTS
     """What is known of them beyond their own chances."""
     written: Written | None = None
     """What it wrote, as it did."""
