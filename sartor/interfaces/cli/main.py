@@ -9,6 +9,7 @@ import typer
 
 from sartor.core.errors import AskError, SartorError
 from sartor.interfaces.cli import (
+    adapters,
     campaign,
     chain,
     data,
@@ -26,6 +27,8 @@ from sartor.interfaces.cli import (
     registry,
     routes,
     serving,
+    sweeping,
+    teaching,
     top,
     traffic,
     unpacking,
@@ -43,13 +46,28 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (chain, decisions, explaining, jobs, labelling, learning, leaving, serving, top, upkeep, watching):
+for part in (
+    chain,
+    decisions,
+    explaining,
+    jobs,
+    labelling,
+    learning,
+    leaving,
+    serving,
+    sweeping,
+    top,
+    upkeep,
+    watching,
+):
     part.add_to(app)
 app.add_typer(data.app, name="data")
 app.add_typer(hub.app, name="hub")
 app.add_typer(chain.task_app, name="task")
 app.add_typer(registry.app, name="registry")
 unpacking.add_to(chain.task_app)
+teaching.add_to(data.app)
+adapters.add_to(routes.upstreams)
 for group in (
     routes.app,
     routes.upstreams,
