@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from sartor.core.claims import as_text
 from sartor.core.predict import Claim, Doubts
 from sartor.core.stating import Pricing, state
 from sartor.training.claims import fit_claims
@@ -31,7 +32,7 @@ def drawn(rows=800, seed=0):
         if rng.random() < 0.5:
             truth["c"] = "z"
         said.append([Value("/a", "x", score)])
-        truths.append(json.dumps(truth))
+        truths.append(as_text(truth))
     return said, Writing(kind="extract", train=[], validation=truths)
 
 
