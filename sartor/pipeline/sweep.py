@@ -11,15 +11,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sartor.core.errors import AskError, SartorError, unknown
 from sartor.core.halving import Round, halve, rungs
 from sartor.core.records import Dataset, Metric, Report
+from sartor.core.shelf import explain
 from sartor.core.sweeping import Sweep, told
 from sartor.core.task import Candidate, Task
 from sartor.pipeline.make import RECIPES
 from sartor.pipeline.run import open_hall
 from sartor.pipeline.sweep_places import Do, in_order
 from sartor.pipeline.sweep_trial import Trial, Tried, read_trial, trial_body, try_it
+from sartor.pipeline.task_file import read_task
 from sartor.pipeline.workshop import Workshop
 
 FIELDS = ("size", "base")
@@ -139,6 +143,21 @@ def sweep(shop: Workshop, task: Task, base_dir: Path, place: Place) -> Swept:
     if not last.losses:
         raise _nothing(search)
     return _told(shop, opened.dataset, search, rounds, last)
+
+
+def read_sweep(path: Path, instead: Mapping[str, Any]) -> Task:
+    """The task of a file, with some settings of its sweep replaced.
+
+    Raises:
+        AskError: the file is no valid task, says nothing to search through, or a setting does not fit.
+    """
+    task = read_task(path)
+    wanted, _ = _wanted(task)
+    try:
+        changed = Sweep.model_validate(wanted.model_dump() | dict(instead))
+    except ValidationError as error:
+        raise AskError(f"The sweep does not fit: {explain(error, Sweep)}.", code="bad_sweep", param="sweep") from error
+    return task.model_copy(update={"sweep": changed})
 
 
 def _wanted(task: Task) -> tuple[Sweep, Candidate]:
