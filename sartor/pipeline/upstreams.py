@@ -10,6 +10,7 @@ from sartor.core.records import UpstreamRecord
 from sartor.core.route import Secret, Upstream
 from sartor.economics.currency import Books
 from sartor.economics.prices import PriceOverride, price_of
+from sartor.gateway.adapters import open_adapted
 from sartor.gateway.addresses import check_url
 from sartor.gateway.upstream import PROTOCOLS, open_upstream
 from sartor.pipeline.declared import UPSTREAM, move, names, standing
@@ -54,7 +55,8 @@ def open_declared(shop: Workshop, spec: Upstream, *, clock: Callable[[], float])
         AskError: its price is in a currency for which no rate is stated.
         NotFoundError: no list has its price, and none is declared.
     """
-    return open_upstream(spec, secret=lambda: secret_of(shop, spec), price=price_for(shop, spec), clock=clock)
+    opener = open_upstream if spec.adapter is None else open_adapted
+    return opener(spec, secret=lambda: secret_of(shop, spec), price=price_for(shop, spec), clock=clock)
 
 
 def secret_of(shop: Workshop, spec: Upstream) -> str:
