@@ -1,6 +1,7 @@
 """Make one variant: the recipe, then calibration through the engine that will serve it."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -65,6 +66,11 @@ class Order:
     def recipe(self) -> Plugin:
         """The recipe, taken from its shelf."""
         return RECIPES.take(self.candidate.recipe)
+
+    @property
+    def is_surgery(self) -> bool:
+        """Whether the recipe works on the weights of its parts, and asks them nothing."""
+        return bool(getattr(sys.modules[self.recipe.module], "SURGERY", False))
 
     @property
     def params(self) -> Params:
@@ -253,7 +259,7 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         attempt=trials_of(shop, shop.store.folder(what.base) if what.base else None),
         train_scores=train_scores(what.task, snapshot),
         unlabelled=unlabelled(snapshot),
-        parts=tuple(_part(shop, cache, part, snapshot) for part in what.parts.values()),
+        parts=tuple(_part(shop, cache, part, snapshot, ask=not what.is_surgery) for part in what.parts.values()),
         start=shop.store.folder(what.start) if what.start else None,
         start_labels=what.start.labels if what.start else (),
         device=what.candidate.device,
@@ -310,10 +316,10 @@ def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
     return lambda texts: cache.embed(base.digest, texts, compute)
 
 
-def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Snapshot) -> Part:
-    """A part with its files; what it says of the validation rows only where it chooses labels."""
+def _part(shop: Workshop, cache: EmbeddingCache, variant: Variant, snapshot: Snapshot, *, ask: bool) -> Part:
+    """A part with its files; what it says of the validation rows only where it chooses labels and the recipe asks."""
     shares: Floats = np.empty((0, 0))
-    if variant.labels:
+    if variant.labels and ask:
         asked = [(variant.digest, text) for text in snapshot.texts("validation")]
         shares = np.stack([a.probabilities for a in fleet_of(shop, cache).probabilities(asked)])
     base = shop.store.ledger.get(variant.parents["base"]) if "base" in variant.parents else None

@@ -23,6 +23,8 @@ from sartor.training.warm import anew
 KINDS = ("classify", "extract", "generate")
 SIZES = {"small": 8, "medium": 16, "large": 64}
 """Rank."""
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 5.0, "medium": 5.0, "large": 5.0}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 NOT_LAYERS = ("embeddings", "embed_tokens", "lm_head", "wte", "relative_attention_bias", "pooler")

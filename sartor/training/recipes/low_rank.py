@@ -18,6 +18,8 @@ from sartor.training.warm import anew
 KINDS = ("classify", "extract", "generate")
 SIZES = {"small": 0.9, "medium": 0.97, "large": 0.995}
 """Share of the squares that is kept."""
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 0.1, "medium": 0.1, "large": 0.1}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 

@@ -22,6 +22,8 @@ from sartor.training.surgery import ADAPTER, Body, Patient, carry_over, patients
 from sartor.training.warm import anew
 
 KINDS = ("classify", "extract", "generate")
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 0.2, "medium": 0.2, "large": 0.2}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 MOST = 8

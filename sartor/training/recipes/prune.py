@@ -28,6 +28,8 @@ from sartor.training.warm import anew, read_head
 KINDS = ("classify", "extract", "generate")
 SIZES = {"small": 0.5, "medium": 0.67, "large": 0.84}
 """Share of the layers that stay."""
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 3.0, "medium": 3.0, "large": 3.0}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 LOOKED_AT = 300

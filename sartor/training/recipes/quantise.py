@@ -17,6 +17,8 @@ from sartor.training.onnx_graph import family_of, positions_of, write_onnx
 from sartor.training.surgery import bytes_of, carry_over, needs_encoder, patients, promised
 from sartor.training.warm import anew
 
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 0.1, "medium": 0.1, "large": 0.1}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 MOST_TOKENS = 128

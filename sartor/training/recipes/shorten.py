@@ -21,6 +21,8 @@ from sartor.training.warm import anew
 KINDS = ("classify", "extract")
 SIZES = {"small": 0.05, "medium": 0.01, "large": 0.001}
 """Share of the training texts that may be cut."""
+SURGERY = True
+"""Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 0.1, "medium": 0.1, "large": 0.1}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
 PLACES = "embeddings.position_embeddings.weight"
