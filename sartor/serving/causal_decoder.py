@@ -43,6 +43,11 @@ class Decoder:
         self._turn = Condition()
         self._busy = False
 
+    @property
+    def count(self) -> int:
+        """Answers under way."""
+        return len(self._active) + len(self._waiting)
+
     def submit(self, line: Line) -> None:
         """Let an answer be written."""
         with self._turn:
@@ -143,7 +148,7 @@ def _span(line: Line) -> int:
 
 def _given_up(line: Line) -> bool:
     """Whether it is whole, or nobody wants the rest."""
-    if line.finish is None and line.cancelled:
+    if line.finish is None and (line.cancelled or (line.gone is not None and line.gone())):
         line.finish = "cancelled"
     elif line.finish is None and line.deadline is not None and time.monotonic() >= line.deadline:
         line.finish = "deadline"

@@ -1,6 +1,6 @@
 """One answer that is being written: its tokens, its text so far, and when it ends. Knows no models and no threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ class Line:
     constraint: Constraint | None = None
     deadline: float | None = None
     """`time.monotonic()` after which no token is made."""
+    gone: Callable[[], bool] | None = None
+    """Whether nobody wants it any more."""
     tokens: list[int] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     """The text of each token; a character of several tokens comes with the last of them."""

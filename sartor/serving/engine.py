@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from sartor.core.predict import Floats, Usage
+from sartor.core.predict import Wish as Wish  # noqa: PLC0414 - those who write answers find it here
 from sartor.core.shelf import Shelf
 
 ENGINES = Shelf("sartor.serving.engines")
@@ -71,23 +72,6 @@ class Said:
     rather leave out, so that the value function may take them in."""
     span: tuple[int, int] | None = None
     """Where the value stands in the text, by characters, where it was read there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller asks of one answer, beyond its input; an engine heeds what it can."""
-
-    max_tokens: int | None = None
-    """None: what the variant was made for."""
-    stop: tuple[str, ...] = ()
-    temperature: float = 0.0
-    """0: the likeliest token every time."""
-    seed: int | None = None
-    json_schema: Mapping[str, Any] | None = None
-    """Another schema than the variant's own; the answer can't break it."""
-    logprobs: bool = False
-    deadline: float | None = None
-    """`time.monotonic()` after which no further token is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +144,15 @@ class Writer(Protocol):
 
     def pieces(self, key: str, text: str, wish: Wish | None = None) -> Iterator[str | Written]:
         """One answer as it is written: pieces of text, then the whole. Closing the iterator stops the writing."""
+        ...
+
+
+@runtime_checkable
+class Flowing(Protocol):
+    """A writer whose answers join and leave a running batch: each is best asked by itself, as soon as it comes."""
+
+    def under_way(self) -> int:
+        """Answers that are being written now."""
         ...
 
 

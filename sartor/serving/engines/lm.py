@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal
+from weakref import WeakSet
 
 from pydantic import Field, ValidationError
 
@@ -93,6 +94,7 @@ class _Engine:
         self._params = params
         self._variants: dict[str, _Variant] = {}
         self._opening = Lock()
+        self._decoders: WeakSet[Decoder] = WeakSet()
         self.kept: Kept[_Loaded] = Kept(self._load, params.memory_mb * MEGABYTE)
 
     @cached_property
@@ -114,6 +116,9 @@ class _Engine:
     def drop(self, key: str) -> None:
         self._variants.pop(key, None)
         self.kept.forget(key)
+
+    def under_way(self) -> int:
+        return sum(decoder.count for decoder in self._decoders)
 
     def write(self, work: Work, wishes: Sequence[Wish | None] | None = None) -> list[Written]:
         asked = [
@@ -169,6 +174,7 @@ class _Engine:
             seed=wish.seed,
             constraint=None if schema is None else loaded.grammars.constraint(schema),
             deadline=wish.deadline,
+            gone=wish.gone,
         )
         return _Asked(line, loaded, text, wish, extracts=schema is not None)
 
@@ -188,6 +194,7 @@ class _Engine:
         model = Causal(folder, threads=params.threads, dtype=params.dtype)
         grammars = Grammars(model.tokenizer, model.vocabulary, sorted(model.ends))
         decoder = Decoder(model, lines=params.lines, cache_tokens=params.cache_tokens, threads=params.threads)
+        self._decoders.add(decoder)
         return decoder, grammars
 
 
