@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sartor.core.errors import RefusedError, StoreError, unknown
-from sartor.core.predict import Floats
+from sartor.core.predict import Floats, Wish
 from sartor.core.records import Artifact, Dataset, Decision, Report, TaskRecord, Variant
 from sartor.core.task import Task
 from sartor.data.snapshot import labels_of
@@ -25,6 +26,7 @@ from sartor.registry.variants import LIVE, PREVIOUS, PRIOR, RETIRED, is_retired,
 from sartor.serving.batcher import Batcher
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered, Fleet
+from sartor.serving.pen import Pen
 from sartor.serving.predictor import Answering, Deciding, Models, Stating, VariantPredictor
 from sartor.store.ledger import Ledger, Pointer
 
@@ -34,6 +36,10 @@ class Asker(Models, Protocol):
 
     async def ask(self, variant: str, text: str) -> Answered:
         """The answer to one question, batched with those of others."""
+        ...
+
+    def write(self, variant: str, text: str, wish: Wish | None = None) -> AsyncIterator[str | Answered]:
+        """The answer to one question as it is written: pieces of text, then the whole."""
         ...
 
     async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
@@ -47,6 +53,8 @@ class LocalModels:
     def __init__(self, shop: Workshop) -> None:
         self._fleet = fleet_of(shop, None)
         self._batcher = Batcher(self._fleet.probabilities, load=self._fleet.load)
+        self._pen = Pen(self._fleet.pieces)
+        self._flows: dict[str, bool] = {}
 
     def probabilities(self, work: Work) -> list[Answered]:
         """One answer per (variant digest, text), in order; blocks."""
@@ -55,6 +63,17 @@ class LocalModels:
     async def ask(self, variant: str, text: str) -> Answered:
         """The answer to one question, batched with those of others."""
         return await self._batcher.ask(variant, text)
+
+    async def write(self, variant: str, text: str, wish: Wish | None = None) -> AsyncIterator[str | Answered]:
+        """The answer to one question as it is written; from engines that take whole batches it comes whole."""
+        if variant not in self._flows:
+            self._flows[variant] = await asyncio.to_thread(self._fleet.flows, variant)
+        if wish is None and not self._flows[variant]:
+            yield await self._batcher.ask(variant, text)
+            return
+        async with aclosing(self._pen.write(variant, text, wish)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                yield piece
 
     async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
         """(texts, d) embeddings of a base, by its digest."""
@@ -163,7 +182,8 @@ class Handles:
         # One answer before the first request: it loads everything, and what can't answer is not served.
         self.models.probabilities([(digest, "")])
         answering = answering_of(self._shop, task, variant)
-        predictor = VariantPredictor(self.models, digest, answering, ask=self.models.ask)
+        write = self.models.write if isinstance(answering, Stating) else None
+        predictor = VariantPredictor(self.models, digest, answering, ask=self.models.ask, write=write)
         # A fine-tuned model need not stand in the stock of its task: then its own name is the fixed one.
         stock = versions(self._shop.store.ledger, task.name)
         numbered = next((v.name for v in stock if v.digest == digest), pointer.name)
@@ -207,7 +227,9 @@ def answering_of(shop: Workshop, task: Task, variant: Variant) -> Deciding:
         rows = labels_of(json.loads(shop.store.vault.read(dataset.files["labels.json"])))
     terms: Terms = terms_of(task, rows)
     if terms.written is not None:
-        return Stating(terms.written.pricing, shop.second_price)
+        # Pieces can't be taken back: not by leaving out a value, and not by a fallback.
+        streams = not task.answer.json_schema and task.fallback is None
+        return Stating(terms.written.pricing, shop.second_price, streams)
     prior = prior_of(shop.store.ledger, task.name, variant.digest)
     odds = None
     if prior is not None:

@@ -8,7 +8,8 @@ float64 (answers). Knows no HTTP, no labels and no store.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,9 +20,10 @@ import orjson
 
 from sartor.core import errors
 from sartor.core.errors import BusyError, OverdueError, SartorError
-from sartor.core.predict import Floats
+from sartor.core.predict import Floats, Wish
 from sartor.serving.engine import Work
 from sartor.serving.fleet import Answered
+from sartor.serving.written_frames import packed, packed_wish, unpacked, wish_of
 
 LENGTH = struct.Struct("<I")
 ANSWER = struct.Struct("<BQddI")
@@ -29,7 +31,12 @@ ANSWER = struct.Struct("<BQddI")
 VECTORS = struct.Struct("<BQI")
 """Kind, number of the question, texts; then their embeddings."""
 
-ANSWERED, EMBEDDED, REFUSED = 0, 1, 2
+NUMBER = struct.Struct("<BQ")
+"""Kind, number of the question; then a written answer, or a piece of one."""
+
+ANSWERED, EMBEDDED, REFUSED, WRITTEN, PIECE = 0, 1, 2, 3, 4
+WRITING = 4
+"""Parts of a question for a written answer: variant, text, wish, and that it is one."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of one frame; a longer one is no frame."""
 
@@ -39,6 +46,10 @@ class Models(Protocol):
 
     async def ask(self, variant: str, text: str) -> Answered:
         """What a variant, by its digest, says about a text."""
+        ...
+
+    def write(self, variant: str, text: str, wish: Wish | None = None) -> AsyncIterator[str | Answered]:
+        """What a variant writes about a text, piece by piece, then the whole."""
         ...
 
     async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
@@ -93,7 +104,7 @@ class EngineServer:
         """Answer with these models; more than `most` questions at once are refused as busy."""
         self._models = models
         self._most = most
-        self._asked: set[asyncio.Task[None]] = set()
+        self._asked: dict[tuple[_Frames, int], asyncio.Task[None]] = {}
         self._ends: set[_Frames] = set()
         self._server: asyncio.AbstractServer | None = None
 
@@ -107,7 +118,7 @@ class EngineServer:
         if self._server is not None:
             self._server.close()
         if self._asked:
-            await asyncio.wait(self._asked)
+            await asyncio.wait(list(self._asked.values()))
         for end in list(self._ends):
             end.close()
 
@@ -118,17 +129,24 @@ class EngineServer:
 
     def _take(self, end: _Frames, frame: memoryview) -> None:
         number, seconds, *question = orjson.loads(frame)
+        if not question:  # nobody waits for this one any more
+            if (task := self._asked.get((end, number))) is not None:
+                task.cancel()
+            return
         if len(self._asked) >= self._most:
             end.send(_refusal(number, _busy(self._most)))
             return
         task = asyncio.create_task(self._answer(end, number, seconds, question))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        self._asked[end, number] = task
+        task.add_done_callback(lambda _: self._asked.pop((end, number), None))
 
     async def _answer(self, end: _Frames, number: int, seconds: float, question: list[Any]) -> None:
         try:
             async with asyncio.timeout(seconds):
-                end.send(*await self._found(number, question))
+                if len(question) == WRITING:
+                    await self._write(end, number, question)
+                else:
+                    end.send(*await self._found(number, question))
         except TimeoutError:
             return  # nobody waits any more
         except Exception as error:  # noqa: BLE001 - it belongs to whoever asked
@@ -139,16 +157,29 @@ class EngineServer:
             vectors = np.ascontiguousarray(await self._models.embed(*question), np.float64)
             return VECTORS.pack(EMBEDDED, number, len(vectors)), vectors.tobytes()
         found = await self._models.ask(*question)
+        if found.written is not None:
+            return NUMBER.pack(WRITTEN, number), packed(found)
         shares = np.ascontiguousarray(found.probabilities, np.float64)
         logits = np.ascontiguousarray(found.logits, np.float64)
         head = ANSWER.pack(ANSWERED, number, found.out_of_scope, found.cpu_seconds, len(shares))
         return head, shares.tobytes(), logits.tobytes()
+
+    async def _write(self, end: _Frames, number: int, question: list[Any]) -> None:
+        variant, text, wish, _ = question
+        async with aclosing(self._models.write(variant, text, wish_of(wish))) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    end.send(NUMBER.pack(PIECE, number), piece.encode())
+                else:
+                    end.send(NUMBER.pack(WRITTEN, number), packed(piece))
 
 
 @dataclass(slots=True)
 class _Question:
     frame: bytes
     answer: "asyncio.Future[Any]"
+    pieces: "asyncio.Queue[str] | None" = None
+    """Where pieces of a written answer come."""
     sent: int = 0
     """How often; a second time after the engine went away, never a third."""
 
@@ -181,28 +212,57 @@ class RemoteEngine:
         found: Answered = await self._answer_to([variant, text])
         return found
 
+    async def write(self, variant: str, text: str, wish: Wish | None = None) -> AsyncIterator[str | Answered]:
+        """What a variant writes about a text, piece by piece, then the whole. Raises as `ask` does; closed before its
+        end, the engine writes no further token."""
+        number, asked = self._asked([variant, text, packed_wish(wish), True])
+        come = asked.pieces = asyncio.Queue()
+        try:
+            async with asyncio.timeout(self.deadline):
+                while not (asked.answer.done() and come.empty()):
+                    waiting = asyncio.create_task(come.get())
+                    try:
+                        await asyncio.wait([waiting, asked.answer], return_when=asyncio.FIRST_COMPLETED)
+                        if waiting.done():
+                            yield waiting.result()
+                    finally:
+                        waiting.cancel()
+                yield asked.answer.result()
+        except TimeoutError as error:
+            raise self._overdue() from error
+        finally:
+            if self._waiting.pop(number, None) is not None and not asked.answer.done() and self._end is not None:
+                self._end.send(orjson.dumps([number, 0]))
+
     async def embed(self, engine: str, base: str, texts: Sequence[str]) -> Floats:
         """(texts, d) embeddings of a base, by its digest. Raises as `ask` does."""
         found: Floats = await self._answer_to([engine, base, list(texts)])
         return found
 
     async def _answer_to(self, question: list[Any]) -> Any:
+        number, asked = self._asked(question)
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await asked.answer
+        except TimeoutError as error:
+            raise self._overdue() from error
+        finally:
+            self._waiting.pop(number, None)
+
+    def _asked(self, question: list[Any]) -> tuple[int, "_Question"]:
         if len(self._waiting) >= self.most:
             raise _busy(self.most)
         number = next(self._numbers)
         frame = orjson.dumps([number, self.deadline, *question])
         asked = self._waiting[number] = _Question(frame, self.loop.create_future())
         self._send(asked)
-        try:
-            async with asyncio.timeout(self.deadline):
-                return await asked.answer
-        except TimeoutError as error:
-            raise OverdueError(
-                f"The models of this machine did not answer within {self.deadline:g} seconds. Ask again later.",
-                code="engine_timeout",
-            ) from error
-        finally:
-            self._waiting.pop(number, None)
+        return number, asked
+
+    def _overdue(self) -> OverdueError:
+        return OverdueError(
+            f"The models of this machine did not answer within {self.deadline:g} seconds. Ask again later.",
+            code="engine_timeout",
+        )
 
     def probabilities(self, work: Work) -> list[Answered]:
         """One answer per (variant, text), in order; for other threads than the loop's, which it blocks."""
@@ -262,7 +322,16 @@ class RemoteEngine:
                 _fail(refused, _said(*said))
             return
         answer: Answered | Floats
-        if frame[0] == EMBEDDED:
+        if frame[0] in (WRITTEN, PIECE):
+            _, number = NUMBER.unpack_from(frame)
+            rest = frame[NUMBER.size :]
+            if frame[0] == PIECE:
+                asked = self._waiting.get(number)
+                if asked is not None and asked.pieces is not None:
+                    asked.pieces.put_nowait(bytes(rest).decode())
+                return
+            answer = unpacked(rest)
+        elif frame[0] == EMBEDDED:
             _, number, texts = VECTORS.unpack_from(frame)
             answer = np.frombuffer(frame, np.float64, offset=VECTORS.size).reshape(texts, -1)
         else:
