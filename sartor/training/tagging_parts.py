@@ -40,20 +40,20 @@ class Teacher:
     """A made tagger, to be asked without gradients."""
 
     def __init__(self, part: Part) -> None:
-        """Load it.
+        """Look at it; its encoders are loaded when it is asked, one at a time.
 
         Raises:
             AskError: the part is no tagger.
         """
-        folder, body = _opened(part)
-        self.book = TagBook.read(body["book"])
-        self._members = [_member(folder / name, int(body["most"])) for name in body["members"]]
+        self._folder, self._body = _opened(part)
+        self.book = TagBook.read(self._body["book"])
 
     def chances(self, texts: Sequence[str], scheme: Scheme) -> list[Floats]:
         """(words, tags) of each text in the tags of another scheme; what only one of both knows is left out."""
         own, total = _columns(self.book.scheme, scheme), None
         seen = [self.book.see(text) for text in texts]
-        for member in self._members:
+        for name in self._body["members"]:
+            member = _member(self._folder / name, int(self._body["most"]))
             found = member.chances([ready(member.encoder, one) for one in seen])
             total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
         mapped = []

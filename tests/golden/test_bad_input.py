@@ -5,16 +5,15 @@ The texts lie in `bad_input/`. `SARTOR_WRITE_GOLDEN=1` writes them anew; read th
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
-import bad_store_cases
-import bad_task_cases
-import bad_wheel_cases
 import pytest
 from golden_house import House, Said, compare_with_golden, normal
 
 GOLDEN = Path(__file__).parent / "bad_input"
-CASES = bad_task_cases.CASES | bad_store_cases.CASES | bad_wheel_cases.CASES
+FILES = sorted(file.stem for file in Path(__file__).parent.glob("bad_*_cases.py"))
+CASES = {name: case for file in FILES for name, case in import_module(file).CASES.items()}
 TELLS_WHAT_TO_DO = re.compile(r"([.?!]|: (sartor|pip|chmod) \S.*)$")
 """A message is a sentence, or ends in a command to copy."""
 CODES = {0, 1, 2, 3, 4, 5, 7, 75, 400, 404, 403, 413, 507}

@@ -21,7 +21,7 @@ from sartor.core.shelf import Params as Base
 from sartor.core.shelf import plugin
 from sartor.core.tagging import Scheme
 from sartor.training.encoder import Encoder, has_bfloat16, load, repeatable
-from sartor.training.job import Draft, Job, Part, Writing
+from sartor.training.job import Draft, Job, Writing
 from sartor.training.tagging import Tagged, Tagger, new_head, ready, save
 from sartor.training.tagging_loop import Plan, train
 from sartor.training.tagging_parts import Teacher, join, write
@@ -85,12 +85,13 @@ def tagger(job: Job, params: Params) -> Draft:
     writing = _needed(job)
     if job.parts and params.parts == "join":
         return Draft(engine="tagger", facts=join(job.parts, job.folder))
-    base = job.needs_base("tagger")
     lesson = learn(job.train_texts, writing, params.context)
+    teachers = [Teacher(part) for part in job.parts]
+    base = job.needs_base("tagger")
     with repeatable(job.seed, job.threads):
         encoder = load(base)
         encoder.tokenizer.enable_truncation(_longest(encoder, params.max_tokens))
-        rows, taught = _rows(encoder, job, params, lesson)
+        rows, taught = _rows(encoder, job, params, lesson, teachers)
         scheme = lesson.book.scheme
         made = Tagger(encoder, new_head(encoder.model.config.hidden_size, lesson.book.gazetteer.size, scheme.size))
         epochs, most = SIZES[params.size]
@@ -120,7 +121,9 @@ def _needed(job: Job) -> Writing:
     return job.writing
 
 
-def _rows(encoder: Encoder, job: Job, params: Params, lesson: Lesson) -> tuple[list[Tagged], dict[str, Any]]:
+def _rows(
+    encoder: Encoder, job: Job, params: Params, lesson: Lesson, teachers: Sequence[Teacher]
+) -> tuple[list[Tagged], dict[str, Any]]:
     """Training rows with what they are to be tagged with, and what a teacher added."""
     book, scheme = lesson.book, lesson.book.scheme
     rows = []
@@ -129,11 +132,11 @@ def _rows(encoder: Encoder, job: Job, params: Params, lesson: Lesson) -> tuple[l
         rows.append(ready(encoder, seen, torch.from_numpy(scheme.encode(spans, len(seen.spans)))))
     cut = sum(row.cut for row in rows)
     facts: dict[str, Any] = {"rows_cut": cut} if cut else {}
-    if not job.parts:
+    if not teachers:
         return rows, facts
     extra = list(job.unlabelled)
     extra += swapped(job.train_texts, lesson.spans, book.context, round(params.made_up * len(rows)), job.seed)
-    said = _of_teachers(job.parts, scheme, [*job.train_texts, *extra])
+    said = _of_teachers(teachers, scheme, [*job.train_texts, *extra])
     share = params.teacher_weight
     for place, (row, soft) in enumerate(zip(rows, said, strict=False)):
         hard = torch.nn.functional.one_hot(row.tags, scheme.size)
@@ -143,9 +146,9 @@ def _rows(encoder: Encoder, job: Job, params: Params, lesson: Lesson) -> tuple[l
     return rows, {**facts, "taught_by": [part.title for part in job.parts], "texts_for_teacher": len(extra)}
 
 
-def _of_teachers(parts: Sequence[Part], scheme: Scheme, texts: Sequence[str]) -> list[Floats]:
-    """(words, tags) of each text: the mean over teachers, one of them in memory at a time."""
-    each = [Teacher(part).chances(texts, scheme) for part in parts]
+def _of_teachers(teachers: Sequence[Teacher], scheme: Scheme, texts: Sequence[str]) -> list[Floats]:
+    """(words, tags) of each text: the mean over teachers."""
+    each = [teacher.chances(texts, scheme) for teacher in teachers]
     return [np.mean(one, axis=0) for one in zip(*each, strict=True)]
 
 
