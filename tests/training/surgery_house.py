@@ -6,55 +6,18 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from benchmarks._tiny_encoder import FRAMES, SUBJECTS, write_encoder
 from sartor.core.shelf import Shelf
 from sartor.training.encoder import load, repeatable
 from sartor.training.heads import centroids, fit_head, write_head
 from sartor.training.job import Draft, Job, Part
 
+__all__ = ["FRAMES", "SUBJECTS", "write_encoder"]
 RECIPES = Shelf("sartor.training.recipes")
-SUBJECTS = {"card": ["card", "plastic", "visa"], "cash": ["cash", "coins", "notes"], "rate": ["rate", "price", "fee"]}
-FRAMES = ["my {} is wrong", "where is the {}", "no {} at all today", "please tell me about {}", "the {} again"]
 LABELS = tuple(sorted(SUBJECTS))
 ROWS = [(f.format(word), place) for place, label in enumerate(LABELS) for word in SUBJECTS[label] for f in FRAMES]
 TEXTS = [text for text, _ in ROWS]
 TARGETS = np.array([target for _, target in ROWS])
-SPECIAL = {"bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]"], "roberta": ["<s>", "<pad>", "</s>", "<unk>"]}
-SPECIAL["mpnet"] = SPECIAL["roberta"]
-
-
-def write_encoder(folder: Path, kind: str = "bert", *, seed: int = 0, layers: int = 2) -> Path:
-    """A random encoder of width 32 with a WordPiece tokenizer."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel
-    from transformers.utils import logging
-
-    quiet: Any = logging
-    quiet.disable_progress_bar()
-    words = sorted({w for s in SUBJECTS.values() for w in s} | {w for f in FRAMES for w in f.split() if w != "{}"})
-    letters = [mark + letter for letter in "abcdefghijklmnopqrstuvwxyz" for mark in ("", "##")]
-    unused = [f"never{n}" for n in range(40)]
-    names = [*SPECIAL[kind], *letters, *words, *unused]
-    vocabulary = {word: place for place, word in enumerate(names)}
-    first, last, unknown, pad = [(2, 3, "[UNK]", 0), (0, 2, "<unk>", 1)][kind != "bert"]
-    made = {
-        "bert": (BertConfig, BertModel),
-        "roberta": (RobertaConfig, RobertaModel),
-        "mpnet": (MPNetConfig, MPNetModel),
-    }
-    config, model = made[kind]
-    shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4, "intermediate_size": 64}
-    with repeatable(seed, 1):
-        built: Any = model(
-            config(**shape, vocab_size=len(names), pad_token_id=pad, max_position_embeddings=140, initializer_range=0.2)
-        )
-        built.save_pretrained(folder)
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
-    tokenizer.add_special_tokens(SPECIAL[kind])
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    ends = [(names[first], first), (names[last], last)]
-    tokenizer.post_processor = processors.TemplateProcessing(f"{names[first]} $A {names[last]}", None, ends)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 def tuned(folder: Path, kind: str = "bert", *, seed: int = 0, layers: int = 2) -> Part:
