@@ -112,6 +112,18 @@ class Teacher:
     """Changes when it becomes another one."""
     terms: tuple[str, ...]
     replies: Callable[[Lesson, Sequence[Row]], list[Reply]]
+    column: str = ""
+    """In which its answers stand, where they are on record."""
+
+    def need(self, rows: Sequence[Row]) -> None:
+        """Raise AskError where its answers should stand in a column that no row has."""
+        if self.column and not any(self.column in row.extra for row in rows):
+            there = sorted({name for row in rows for name in row.extra})
+            raise AskError(
+                f"No row has the column '{self.column}'. They have: {', '.join(there) or 'none'}.",
+                code="missing_column",
+                param="by",
+            )
 
 
 def teach(shop: Workshop, task: Task, base_dir: Path, rows: Path | None, out: Path, ask: Ask) -> Told:
@@ -128,6 +140,7 @@ def teach(shop: Workshop, task: Task, base_dir: Path, rows: Path | None, out: Pa
     """
     texts = _texts(shop, task, base_dir, rows)
     teacher = open_teacher(shop, ask.by)
+    teacher.need(texts)
     lesson = Lesson(task, labels_of(shop, task, base_dir), ask.reasons, ask.scores)
     file = TaughtFile(out)
     told = Told(task.name, teacher.name, teacher.terms, forbids(teacher.terms), str(out))
@@ -167,7 +180,8 @@ def open_teacher(shop: Workshop, name: str) -> Teacher:
                 code="bad_teacher",
                 param="by",
             )
-        return Teacher(model, "giant", name, known_terms(shop, model), lambda lesson, rows: _read(lesson, rows, column))
+        terms = known_terms(shop, model)
+        return Teacher(model, "giant", name, terms, lambda lesson, rows: _read(lesson, rows, column), column)
     terms = known_terms(shop, name)
     try:
         upstream = declared(shop, name)
@@ -289,13 +303,6 @@ def _line(task: Task, teacher: Teacher, name: str, row: Row, reply: Reply) -> di
 def _read(lesson: Lesson, rows: Sequence[Row], column: str) -> list[Reply]:
     """Recorded answers."""
     plain = Lesson(lesson.task, lesson.labels)
-    if not any(column in row.extra for row in rows):
-        there = sorted({name for row in rows for name in row.extra})
-        raise AskError(
-            f"No row has the column '{column}'. They have: {', '.join(there) or 'none'}.",
-            code="missing_column",
-            param="by",
-        )
     return [Reply(plain.read(row.extra.get(column, ""))) for row in rows]
 
 

@@ -124,13 +124,13 @@ def _ask_on(
         turn += 1
         told.asked += 1
         told.cost += reply.cost
-        written = read_inputs(lesson, reply.text, answer)[: made.wanted - kept]
+        written = read_inputs(lesson, reply.text, answer)
         may = sieve.passing([lesson.task.input.render(inputs) for inputs, _ in written])
         fresh = [
             _line(lesson.task, told.by, inputs, label, digest([told.by, chat, place])[:24])
             for place, ((inputs, label), stays) in enumerate(zip(written, may, strict=True))
             if stays
-        ]
+        ][: made.wanted - kept]
         file.add(fresh)
         told.answered += len(fresh)
         have[answer] += len(fresh)
