@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -31,6 +31,7 @@ from sartor.gateway.streaming import begin
 from sartor.gateway.strict_json import read_object
 from sartor.gateway.unpack import read_input, resolve
 from sartor.gateway.wire.http import Request, Response
+from sartor.gateway.wishes import wish_of
 
 PREFIX = {"chat": "chatcmpl-", "completions": "cmpl-", "embeddings": "embd-"}
 """Beginning of the ids of exchanges."""
@@ -157,10 +158,11 @@ class Asking:
         assert served.task is not None
         limits = self._desk.limits
         try:
-            openai.check_for_task(self.endpoint, self.chat, max_messages=limits.messages)
-            if self.endpoint == "chat":
+            openai.check_for_task(self.endpoint, self.chat, max_messages=limits.messages, writes=served.writes)
+            wish = wish_of(self.chat) if served.writes else None
+            if self.endpoint == "chat" and not served.writes:
                 self.form = form_of(self.chat, fields=json_fields(served.task.input.prompt))
-            return read_input(
+            asked = read_input(
                 self.chat,
                 served.task,
                 id=self.ident,
@@ -169,6 +171,7 @@ class Asking:
                 tenant=self.caller.tenant,
                 key=self.caller.key,
             )
+            return asked if wish is None else replace(asked, wish=wish)
         except AskError:
             if served.unmatched is None:
                 raise
@@ -209,9 +212,12 @@ class Asking:
         if served.task is not None:
             self.label = label
         if self.endpoint == "completions":
-            return openai.text_completion(self.ident, self.created, served.version, label)
+            return openai.text_completion(self.ident, self.created, served.version, label, answer.finish)
         message, finish = self.form.write(label, self.ident)
-        return openai.completion(self.ident, self.created, served.version, message, finish)
+        finish = answer.finish if served.writes else finish
+        made = openai.completion(self.ident, self.created, served.version, message, finish)
+        made["choices"][0]["logprobs"] = openai.token_logprobs(answer.logprobs)
+        return made
 
     def headers(self, kind: tuple[bytes, bytes], cost: int | None = None) -> list[tuple[bytes, bytes]]:
         """Headers of an answer; of a stream that has not ended, without a cost, only what is known by then."""

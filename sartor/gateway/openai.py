@@ -30,6 +30,9 @@ UNSUPPORTED: Mapping[str, str] = {
 }
 """Parameters whose effect a client would miss where a task answers, and why. Empty values of them are harmless."""
 
+OF_LABELS = frozenset({"logprobs", "top_logprobs"})
+"""Those of them that bear on answers that are written: see `wishes`."""
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -105,8 +108,11 @@ class CompletionRequest(Common):
 CHECKED: Mapping[Endpoint, type[Common]] = {"chat": ChatRequest, "completions": CompletionRequest}
 
 
-def check_for_task(endpoint: Endpoint, body: Mapping[str, Any], *, max_messages: int) -> None:
+def check_for_task(endpoint: Endpoint, body: Mapping[str, Any], *, max_messages: int, writes: bool = False) -> None:
     """Refuse what a task can't answer.
+
+    Args:
+        writes: whether its answers are written, rather than labels.
 
     Raises:
         AskError: a field is wrong, unknown (the nearest known one is named) or not supported here.
@@ -116,7 +122,7 @@ def check_for_task(endpoint: Endpoint, body: Mapping[str, Any], *, max_messages:
     if model is None:
         raise AskError("A task answers chats and completions, and makes no embeddings.", code="unsupported_endpoint")
     for name, why in UNSUPPORTED.items():
-        if body.get(name):
+        if body.get(name) and not (writes and name in OF_LABELS):
             raise _unsupported(name, why)
     given = {name: value for name, value in body.items() if name not in UNSUPPORTED}
     messages = given.get("messages")
@@ -134,7 +140,7 @@ def check_for_task(endpoint: Endpoint, body: Mapping[str, Any], *, max_messages:
             f"The request is wrong: {explain(error, model)[:1000]}.", code="bad_request", param=".".join(path)
         ) from error
     if checked.n not in (None, 1):
-        raise _unsupported("n", "a classifier has one answer")
+        raise _unsupported("n", "there is one answer")
 
 
 def read_model(body: Mapping[str, Any]) -> tuple[str, bool, bool]:
@@ -162,9 +168,20 @@ def completion(ident: str, created: int, model: str, message: Mapping[str, Any],
     return {"id": ident, "object": "chat.completion", "created": created, "model": model, "choices": [choice]}
 
 
-def text_completion(ident: str, created: int, model: str, text: str) -> dict[str, Any]:
+def token_logprobs(logprobs: Sequence[tuple[str, float]]) -> dict[str, Any] | None:
+    """The logprobs of a choice of a chat; None where there are none."""
+    if not logprobs:
+        return None
+    told = [
+        {"token": token, "logprob": score, "bytes": list(token.encode()), "top_logprobs": []}
+        for token, score in logprobs
+    ]
+    return {"content": told, "refusal": None}
+
+
+def text_completion(ident: str, created: int, model: str, text: str, finish: str | None = "stop") -> dict[str, Any]:
     """The completion object, without its usage."""
-    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"}
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     return {"id": ident, "object": "text_completion", "created": created, "model": model, "choices": [choice]}
 
 

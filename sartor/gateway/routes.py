@@ -52,6 +52,8 @@ class Served:
     """What was declared about it; for a task without a declared route `direct` to its live variant."""
     labels: tuple[str, ...] = ()
     """Of the task, where it has one."""
+    writes: bool = False
+    """Whether the task's answers are written, rather than labels."""
     unmatched: Predictor | None = None
     """What gets requests whose input is not found in the prompt."""
     price: Callable[[Usage], float] | None = None

@@ -75,7 +75,7 @@ async def _relay(
         if not events.begun:
             for event in openai.chunks(orjson.loads(whole), usage=asking.usage_wanted):
                 yield event
-        for event in _end(asking, cost, events.usage):
+        for event in (*events.closing(), *_end(asking, cost, events.usage)):
             yield event
         yield openai.DONE
     except (asyncio.CancelledError, GeneratorExit) as gone:
@@ -101,6 +101,8 @@ class _Events:
         self._kept = 0
         self._theirs = self._ours = b""
         self.begun = False
+        self.made = False
+        """Whether pieces were made here."""
         self.usage = b""
         """The upstream's own event that only has the usage."""
 
@@ -115,8 +117,21 @@ class _Events:
                 self._learn_id(piece.raw)
             return piece.raw.replace(self._theirs, self._ours) if self._theirs else piece.raw
         said = {"content": piece.text} if self.begun else {"role": "assistant", "content": piece.text}
-        self.begun = True
-        return openai.delta(_head(self._asking), said, usage=self._asking.usage_wanted)
+        self.begun = self.made = True
+        return self._delta(said)
+
+    def _delta(self, said: dict[str, Any], finish: str | None = None) -> bytes:
+        asking = self._asking
+        if asking.endpoint == "completions":
+            version = asking.served.version if asking.served else asking.model
+            text = openai.text_completion(asking.ident, asking.created, version, said.get("content", ""), finish)
+            return openai.event(text | ({"usage": None} if asking.usage_wanted else {}))
+        return openai.delta(_head(asking), said, finish=finish, usage=asking.usage_wanted)
+
+    def closing(self) -> list[bytes]:
+        """The event that says why it ended, where the pieces were made here; an upstream's own says it itself."""
+        answer = self._asking.answer
+        return [self._delta({}, answer.finish)] if self.made and answer is not None else []
 
     def end(self, last: Chunk) -> None:
         """Take the last piece in: it says nothing more, but has the whole answer."""

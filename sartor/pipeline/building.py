@@ -5,15 +5,17 @@ Knows no server and no threads; `routing` decides when something is built anew.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sartor.core.errors import BusyError, RefusedError, SartorError, unknown
-from sartor.core.predict import Chunk, Floats, Prediction, Predictor, Request, Usage, one_chunk
+from sartor.core.predict import Chunk, Floats, Prediction, Predictor, Request, Usage
 from sartor.core.records import Base, RouteRecord
 from sartor.core.route import Route, Upstream
 from sartor.core.task import Task
+from sartor.data.kind import kind_of
 from sartor.gateway.policy import Purse, Tools, build
 from sartor.gateway.routes import Served
 from sartor.pipeline.declared import ROUTE, UPSTREAM
@@ -120,15 +122,18 @@ class Late:
 
     async def predict(self, requests: Sequence[Request]) -> list[Prediction]:
         """One prediction per request, in order."""
-        if self.handles.holds(self.pointer):
-            bound = self.handles.bind(self.pointer)
-        else:
-            bound = await asyncio.to_thread(self.handles.bind, self.pointer)
-        return await bound.predictor.predict(requests)
+        return await (await self._bound()).predictor.predict(requests)
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """The answer in one chunk."""
-        return one_chunk(self, request)
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer as it comes."""
+        async with aclosing((await self._bound()).predictor.stream(request)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                yield piece
+
+    async def _bound(self) -> Bound:
+        if self.handles.holds(self.pointer):
+            return self.handles.bind(self.pointer)
+        return await asyncio.to_thread(self.handles.bind, self.pointer)
 
 
 class Builder:
@@ -170,6 +175,7 @@ class Builder:
             predictor=Late(self._handles, pointer),
             route=declared_for(view, task).model_copy(update=stages),
             labels=variant.labels,
+            writes=not variant.labels,
             created=seconds_of(pointer.moved),
             fields={"version": numbered},
         )
@@ -187,7 +193,8 @@ class Builder:
             task=Task.model_validate(contract.contract),
             predictor=Late(self._handles, pointer),
             route=declared_for(view, contract.name).model_copy(update=stages),
-            labels=variant_named(self._shop, pointer.digest).labels,
+            labels=(labels := variant_named(self._shop, pointer.digest).labels),
+            writes=not labels,
             created=seconds_of(pointer.moved),
         )
 
@@ -227,6 +234,7 @@ class Builder:
             predictor=predictor,
             route=route,
             labels=labels,
+            writes=task is not None and kind_of(task).written,
             unmatched=unmatched,
             price=_dearest([view.upstreams[name].price for name in asked.used if name in view.upstreams]),
             created=seconds_of(origin.moved),
