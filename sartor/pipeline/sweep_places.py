@@ -123,6 +123,16 @@ def _answer(program: "subprocess.Popen[str]", given: str) -> dict[str, Any]:
     return found
 
 
+def ray_environment(address: str) -> dict[str, str]:
+    """Variables that must stand before Ray is imported: it reports nothing, and its own cluster stays on loopback.
+
+    Ray replaces a loopback address that it is given by one that others can reach, unless clusters are off; the name of
+    the variable speaks of other systems, and it counts on all.
+    """
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0"}
+    return quiet if address else {**quiet, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
 def ray_settings(sweep: Sweep, threads: int) -> dict[str, Any]:
     """What `ray.init` is told: a cluster that is there, or one of our own that only this machine can reach."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -155,6 +165,14 @@ def on_ray(sweep: Sweep, environment: Mapping[str, str], threads: int) -> Iterat
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"at '{sweep.address}'" if sweep.address else "on this machine"
         raise SartorError(f"No Ray cluster answered {where}: {error}. Check 'sweep.address'.", code="no_ray") from error
+    at = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    if not sweep.address and not at.startswith("127."):
+        ray.shutdown()
+        raise SartorError(
+            "Ray would listen on addresses that others can reach. Set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before it "
+            "is imported, or name a cluster under 'sweep.address'.",
+            code="ray_not_on_loopback",
+        )
     task = ray.remote(**task_settings(sweep, threads))(in_process)
 
     def do(body: Body) -> dict[str, Any]:

@@ -25,11 +25,11 @@ def sweep(
     """Search through settings of a candidate by successive halving; the winner is a candidate like any other."""
     from sartor.pipeline.sweep import read_sweep, sweep, written
     from sartor.pipeline.sweep_file import candidate_text, swept_name, write_candidate
-    from sartor.pipeline.sweep_places import place_of
+    from sartor.pipeline.sweep_places import place_of, ray_environment
 
     asked = {"on": on, "workers": workers, "cpu_seconds": cpu_seconds}
     spec = read_sweep(task, {name: value for name, value in asked.items() if value is not None})
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.update(ray_environment(spec.sweep.address if spec.sweep else ""))
     with workshop() as shop:
         where = {name: value for name, value in os.environ.items() if name.startswith(("SARTOR_", "AWS_"))}
         where["SARTOR_HOME"] = str(shop.store.root.resolve())
