@@ -38,6 +38,7 @@ from sartor.pipeline.memo import Step, once
 from sartor.pipeline.origins import What
 from sartor.pipeline.recall_kept import recalls
 from sartor.pipeline.serve import contract_of
+from sartor.pipeline.teachers import terms_of
 from sartor.pipeline.workshop import Workshop
 
 MODULES = (
@@ -171,13 +172,13 @@ def _make(
     unknown = Counter(value for one in judged for value in one.spoken.heard.unknown)
     write_json(folder / "harvest.json", facts | {"unknown_labels": shown_values(unknown)})
     own = {row.extra["answered_by"] for row in sifted.rows if row.extra["said_by"] == "own"}
-    giants = any(row.extra["said_by"] == "giant" for row in sifted.rows)
+    giants = sorted({row.extra["answered_by"] for row in sifted.rows if row.extra["said_by"] == "giant"})
     return Artifact(
         name=f"{task.name}/harvest",
         files=shop.store.vault.put_folder(folder),
         parents={f"labelled by {variant[:12]}": variant for variant in sorted(own) if len(variant) == 64},
         made_by="harvest",
-        licence=Licence.of("owned", *(["hosted-model-terms"] if giants else [])),
+        licence=Licence.of("owned", *(name for giant in giants for name in terms_of(shop, task, giant))),
         facts=facts,
     )
 
