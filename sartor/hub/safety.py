@@ -37,12 +37,13 @@ def check(folder: Path) -> None:
             code="not_safetensors",
         )
     for file in sorted(folder.rglob("*.json")):
-        _check_json(file)
+        check_json(file)
     for file in weights:
         check_safetensors(file)
 
 
-def _check_json(file: Path) -> None:
+def check_json(file: Path) -> None:
+    """Refuse a JSON file that is none, too large, or names code to be run."""
     if file.stat().st_size > MAX_JSON:
         raise RefusedError(f"{file.name} is larger than {MAX_JSON:,} bytes.", code="bad_config")
     try:
@@ -103,6 +104,12 @@ def check_safetensors(file: Path) -> int:
     if reached != data_bytes:
         raise RefusedError(f"{file.name}: {data_bytes} bytes of data, {reached} described.", code="bad_weights")
     return count
+
+
+def shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
+    """Name of each tensor in a safetensors file -> its shape; only the header is read."""
+    header, _ = _header(file)
+    return {name: tuple(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError
+from sartor.core.errors import AskError, unknown
 from sartor.core.licence import Licence
 from sartor.core.predict import Floats
 from sartor.core.records import Base, Metric, Record, Report
@@ -16,6 +16,9 @@ from sartor.pipeline.memo import Step, once
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.quarantine import refuse_quarantined
 from sartor.serving.engine import Engine, open_engine
+
+IMPORTED = "imported:"
+"""How names of models begin that were brought in by `sartor import`."""
 
 
 def facts_of(found: Entry) -> dict[str, Any]:
@@ -37,6 +40,8 @@ def base_named(shop: Workshop, name: str) -> Base:
         UpstreamError: a package index or hub is out of reach.
         RefusedError: the base was recalled.
     """
+    if name.startswith(IMPORTED):
+        return _imported(shop, name)
     found = entry(name)
 
     def work(folder: Path) -> dict[str, Record]:
@@ -63,6 +68,16 @@ def base_named(shop: Workshop, name: str) -> Base:
     assert isinstance(made, Base)
     refuse_quarantined(shop.store.ledger, made.digest, name)
     return made
+
+
+def _imported(shop: Workshop, name: str) -> Base:
+    """A base that was brought in by `sartor import`."""
+    found = shop.store.ledger.find(Base, name=name, limit=1)
+    if not found:
+        known = [base.name for base in shop.store.ledger.find(Base, limit=1000) if base.name.startswith(IMPORTED)]
+        raise unknown("imported model", name, known, param="base", code="base_not_found")
+    refuse_quarantined(shop.store.ledger, found[0].digest, name)
+    return found[0]
 
 
 def _folder_of(shop: Workshop, name: str) -> Path:

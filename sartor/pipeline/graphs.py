@@ -3,7 +3,6 @@
 Needs onnx (and onnxscript for encoders). Knows no variants.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from sartor.core.predict import Floats
+from sartor.training.onnx_traced import OPSET
 
-OPSET = 18
 TINY = 1e-12
 
 
@@ -38,29 +37,6 @@ def classifier(encoder: Any, head: Mapping[str, Floats]) -> Any:
             return mean @ self.weight.T + self.bias, 1.0 - (mean @ self.centres.T).amax(dim=1)
 
     return Classifier().eval()
-
-
-def written(module: Any, path: Path) -> None:
-    """Write a classifier's graph; texts and tokens may be any number."""
-    import onnxscript  # noqa: F401 - says by its name what is missing; torch's own message does not
-    import torch
-
-    ids = torch.ones((2, 7), dtype=torch.long)
-    sizes = {0: torch.export.Dim("texts", min=1, max=4096), 1: torch.export.Dim("tokens", min=2, max=128)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own insides
-        program: Any = torch.onnx.export(
-            module,
-            (ids, torch.ones_like(ids)),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits", "novelty"],
-            dynamic_shapes={"input_ids": sizes, "attention_mask": sizes},
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        program.save(str(path))
 
 
 def written_bag(vectors: Floats, head: Sequence[Floats], path: Path) -> None:

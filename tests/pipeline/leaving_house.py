@@ -145,6 +145,12 @@ def extracting(folder: Path) -> Task:
                 {"recipe": "lora", "base": tiny, "name": "lora", "size": "small"},
                 {"recipe": "full", "base": tiny, "name": "full", "size": "small"},
             ],
-            "gate": {"min_rows": 10, "guards": {}, "allow_licences": ["unstated"], "max_calibration_error": 1},
+            "gate": {
+                "floor": "tagger",
+                "min_rows": 10,
+                "guards": {},
+                "allow_licences": ["unstated"],
+                "max_calibration_error": 1,
+            },
         }
     )

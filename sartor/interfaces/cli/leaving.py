@@ -16,6 +16,7 @@ Settings = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Put these commands on the top level."""
     app.command()(export)
+    app.command("import")(import_)
 
 
 def export(
@@ -41,6 +42,35 @@ def export(
         say(f'Try       pip install -r {out}/requirements.txt && python {out}/predict.py "a text"')
 
     emit(done.body(), people)
+
+
+def import_(
+    path: Annotated[Path, typer.Argument(help="Folder or file of the model.", show_default=False)],
+    name: Annotated[str, typer.Option("--name", help="By which it is called here: imported:NAME.", show_default=False)],
+    licence: Annotated[str, typer.Option(help="Of its weights, where its card does not say.")] = "",
+    base: Annotated[str, typer.Option(help="For an adapter: the base here that it stands on.")] = "",
+    task: Annotated[str, typer.Option(help="Make a variant of this task of it, inspected on its rows.")] = "",
+    title: Annotated[str, typer.Option(help="Title of that variant.")] = "",
+) -> None:
+    """Bring in a model made elsewhere (transformers, PEFT, ONNX, GGUF, MLflow). Nothing inside is executed.
+
+    Example: sartor import ./their-model --name theirs --task support-triage
+    """
+    from sartor.pipeline.bring import bring
+
+    with workshop(deed="import", target=name) as shop:
+        found = bring(shop, path, name, licence=licence, base=base, task=task, title=title)
+
+    def people() -> None:
+        say(f"{found.base.name} ({found.kind}) is {found.base.digest[:12]}, {len(found.base.files)} files")
+        if found.left:
+            say(f"  left where they were: {', '.join(found.left[:8])}")
+        if found.variant is not None and found.reports is not None:
+            money = found.reports["test"].metrics["money_per_1000"]
+            say(f"{found.version}: {money.value:,.2f} lost per 1,000 requests on the test rows. Nothing is released:")
+        say(f"In a task   - {{recipe: imported, base: '{found.base.name}'}}   and sartor run")
+
+    emit(found.body(), people)
 
 
 def pairs(settings: list[str]) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def _encoder(goods: Goods, out: Path) -> Packed:
     from safetensors.numpy import load_file
     from transformers import AutoModel
 
-    from sartor.pipeline.graphs import classifier, written
+    from sartor.pipeline.graphs import classifier
+    from sartor.training.onnx_traced import written
 
     with tempfile.TemporaryDirectory(prefix=".whole-", dir=out.parent) as temp:
         notes = whole(goods, Path(temp), own="encoder", kind="AutoModel")
