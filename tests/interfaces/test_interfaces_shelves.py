@@ -17,14 +17,17 @@ AT_LEAST = {
     "sartor.data.sources": 7,
     "sartor.data.curators": 8,
     "sartor.hub.catalogue": 5,
-    "sartor.training.recipes": 5,
+    "sartor.training.recipes": 20,
     "sartor.training.strategies": 5,
-    "sartor.serving.engines": 4,
-    "sartor.evaluation.metrics": 9,
+    "sartor.serving.engines": 10,
+    "sartor.evaluation.metrics": 12,
+    "sartor.evaluation.kinds": 3,
+    "sartor.evaluation.scorers": 8,
+    "sartor.data.kinds": 3,
     "sartor.gateway.policies": 9,
     "sartor.gateway.protocols": 3,
     "sartor.feedback.judges": 3,
-    "sartor.pipeline.exporters": 1,
+    "sartor.pipeline.exporters": 6,
 }
 PLUGINS = [(package, name) for package in SHELVES for name in Shelf(package).own()]
 

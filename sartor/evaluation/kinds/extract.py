@@ -10,8 +10,8 @@ from sartor.core.rows import Snapshot
 from sartor.core.shelf import plugin
 from sartor.core.stating import Pricing, pricing_of
 from sartor.core.task import Task
+from sartor.evaluation.asking import with_target
 from sartor.evaluation.extraction import Counts, published, strict
-from sartor.evaluation.kinds._target import with_target
 from sartor.evaluation.terms import Terms
 from sartor.evaluation.written import Assess, Assessed, Written
 

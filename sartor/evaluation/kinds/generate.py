@@ -5,7 +5,7 @@ from sartor.core.shelf import Shelf, plugin
 from sartor.core.stating import pricing_of
 from sartor.core.task import Task
 from sartor.core.value import Criterion
-from sartor.evaluation.kinds._target import with_target
+from sartor.evaluation.asking import with_target
 from sartor.evaluation.terms import Terms
 from sartor.evaluation.written import Assess, Assessed, Written
 
