@@ -14,7 +14,7 @@ from sartor.core.canonical import sha256
 from sartor.core.errors import RefusedError
 from sartor.core.licence import Licence
 from sartor.core.records import Artifact, Dataset, Record
-from sartor.core.rows import SPLITS, Hierarchy, Row, Snapshot
+from sartor.core.rows import SPLITS, UNLABELLED, Hierarchy, Row, Snapshot
 from sartor.core.task import Task
 from sartor.data.curate import curate_again, hierarchy_of
 from sartor.data.curator import Taken
@@ -241,11 +241,15 @@ def _written(
         )
     labels = kind_of(task).labels(task, splits["train"])
     everything = [row for split in SPLITS for row in splits[split]]
-    snapshot = Snapshot(splits, labels, hierarchy_of(everything, labels, task.data.levels))
+    loose = _loose(shop, base, everything)
+    snapshot = Snapshot(
+        splits | ({UNLABELLED: loose} if loose else {}), labels, hierarchy_of(everything, labels, task.data.levels)
+    )
     of = {row.id: split for split in SPLITS for row in splits[split]}
     facts = {**suspicions(everything, of), "levels": list(task.data.levels), "warnings": []}
     sources = [s for s in read_datasheet(shop.store.folder(base))["sources"] if s["use"] != "harvest"]
     licence = Licence.union([base.licence, test.licence, *([harvest.licence] if harvest else [])])
+    taught = {"teachers": base.facts["teachers"]} if "teachers" in base.facts else {}
     traffic = sum("exchange" in row.extra for row in everything)
     fact = {"title": "traffic", "use": "harvest", "licence": "owned", "split": None, "rows": traffic}
     sheet = make_datasheet(task, snapshot, sources=[*sources, fact], steps=[], quarantine=parts.quarantine, facts=facts)
@@ -260,11 +264,22 @@ def _written(
         made_by="learning",
         licence=licence,
         facts={name: fact for name, fact in facts.items() if name != "near_examples"}
+        | taught
         | {"from_traffic": traffic, "edits": len(task.relabel), "test_version": test.facts["version"]},
         task=task.name,
         labels=labels,
-        counts={split: len(rows) for split, rows in splits.items()} | {"quarantine": len(parts.quarantine)},
+        counts={split: len(rows) for split, rows in snapshot.splits.items()} | {"quarantine": len(parts.quarantine)},
     )
+
+
+def _loose(shop: Workshop, base: Dataset, known: Sequence[Row]) -> list[Row]:
+    """Rows of before that nobody has labelled since, and that stand in no split."""
+    texts, gone = {key(row.text) for row in known}, recalls(shop)
+    return [
+        row
+        for row in open_dataset(shop, base).splits.get(UNLABELLED, ())
+        if key(row.text) not in texts and not any(leaves(row, what) for what in gone)
+    ]
 
 
 def _write_whose(

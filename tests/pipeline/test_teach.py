@@ -17,6 +17,8 @@ from sartor.core.rows import UNLABELLED
 from sartor.core.task import Task
 from sartor.data.split import SYNTHETIC
 from sartor.interfaces.cli.main import app
+from sartor.pipeline.curate import open_dataset
+from sartor.pipeline.learning_data import learning_dataset
 from sartor.pipeline.lessons import train_scores
 from sartor.pipeline.run import open_hall, run
 from sartor.pipeline.standing import standing_test
@@ -319,3 +321,11 @@ def test_the_same_on_the_command_line(place, shop, monkeypatch, capsys):
         standalone_mode=False,
     )
     assert json.loads(capsys.readouterr().out)["kept"] == 4
+
+
+def test_what_is_learned_next_keeps_the_texts_that_nobody_labelled(shop, place):
+    task = contract(TEXTS)
+    base = open_hall(shop, task, place).dataset
+    made = learning_dataset(shop, task, base, None)
+    assert made.counts[UNLABELLED] == base.counts[UNLABELLED]
+    assert open_dataset(shop, made).splits[UNLABELLED] == open_dataset(shop, base).splits[UNLABELLED]
