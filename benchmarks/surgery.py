@@ -3,7 +3,8 @@
 Every setting is judged on validation rows, paired with its parent; of each operation the setting that saves most there
 is asked the test rows, once. A child is non-inferior if it costs, with 97.5 % confidence, no more than one more wrong
 answer in a hundred would: the mean cost of a wrong answer by the committed value function, fixed before any row was
-seen. Operations that do not pay are printed too. Speed is CPU time of one thread, parent and children in turn.
+seen. Operations that do not pay are printed too. Speed is CPU time of one thread, parent and children in turn. Parents
+are taken from the benchmarks' store where another benchmark has made them with these settings on these rows.
 """
 
 import statistics
@@ -16,18 +17,19 @@ import numpy as np
 from benchmarks import _banking
 from benchmarks._shared import HOME, result, show, task, workshop
 from sartor.core.records import Variant
+from sartor.core.task import Candidate
 from sartor.evaluation.compare import compare
 from sartor.pipeline.inspect import Hall, answers_behind, inspect_subject, overhead_of, variant_subject
-from sartor.pipeline.make import made_for
+from sartor.pipeline.make import RECIPES, made_for
 from sartor.pipeline.parity import certify
-from sartor.pipeline.run import make_all, open_hall
+from sartor.pipeline.run import in_order, make_one, open_hall
 from sartor.pipeline.serve import fleet_of
 
-PARENT, SECOND, ADAPTER = "tuned", "tuned once", "adapter"
+PARENT, SECOND, ADAPTER = "tune:minilm", "tuned for one epoch", "adapter:minilm"
 TUNED: list[dict[str, Any]] = [
-    {"recipe": "tune", "base": "minilm", "name": PARENT, "params": {"epochs": 2}},
+    {"recipe": "tune", "base": "minilm"},
     {"recipe": "tune", "base": "minilm", "name": SECOND, "params": {"epochs": 1, "rate": 2e-4}},
-    {"recipe": "adapter", "base": "minilm", "name": ADAPTER, "params": {"epochs": 1, "rank": 16}},
+    {"recipe": "adapter", "base": "minilm"},
 ]
 ROUNDS, BATCH, ALONE = 5, 64, 12
 MORE_WRONG = 0.01
@@ -57,7 +59,7 @@ OPERATIONS: Mapping[str, list[dict[str, Any]]] = {
     "merged": [_merged("linear"), _merged("slerp"), _merged("ties"), _merged("dare")],
     "adapter from tune": [_on("as adapter of 32", "extract_adapter", base="minilm", rank=32)],
     "adapter into base": [_on("adapter, put in", "merge", (ADAPTER,))],
-    "adapter, lower rank": [_on(f"adapter of {r}", "low_rank", (ADAPTER,), "minilm", rank=r) for r in (8, 4)],
+    "adapter, lower rank": [_on(f"adapter of {r}", "low_rank", (ADAPTER,), "minilm", rank=r) for r in (4, 2)],
 }
 """Operation -> its settings; of each the one that is best on validation rows is asked the test rows."""
 ON_THE_WAY = [_on("3/4 of the heads", "prune", layers=6, heads=0.25)]
@@ -68,15 +70,20 @@ def run() -> dict[str, Any]:
     """Make and operate, compare on validation rows, then once on test rows."""
     shop = workshop()
     candidates = [*TUNED, *ON_THE_WAY, *(one for settings in OPERATIONS.values() for one in settings)]
-    body = _banking.body(name="banking77-surgery", candidates=candidates)
+    body = _banking.body(candidates=candidates)
     body["gate"] = body["gate"] | {"floor": PARENT}
     place = open_hall(shop, task(body), HOME)
-    variants = make_all(place, place.task.candidates)
+    variants: dict[str, Variant] = {}
+    for candidate in in_order(place.task.candidates):
+        known = _known(place, candidate)
+        variants[candidate.title] = known or make_one(place, candidate, variants)
     speeds = _speeds(place, variants)
     margin = _margin(place)
     figures: dict[str, Any] = {
         "margin_eur_per_1000": 1000 * margin,
-        "parents": {one["name"]: _parent(place, variants[one["name"]], speeds) for one in TUNED},
+        "parents": {
+            one.title: _parent(place, one, speeds) for one in variants.values() if not one.parents.get("first")
+        },
         "operations": {},
     }
     for operation, settings in OPERATIONS.items():
@@ -86,6 +93,16 @@ def run() -> dict[str, Any]:
         figures["operations"][operation] = {"validation": tried, "test": tested}
     _print(figures)
     return result("surgery", figures, _goals(figures["operations"]))
+
+
+def _known(place: Hall, candidate: Candidate) -> Variant | None:
+    """A parent that the store has: of this recipe, with these settings, on these rows, by whatever commit."""
+    if candidate.of or candidate.base is None:
+        return None
+    params = RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params}).model_dump(mode="json")
+    fields = {"recipe": candidate.recipe, "base": candidate.base, "data": place.dataset.digest}
+    found = place.shop.store.ledger.find(Variant, **fields)
+    return next((one for one in found if one.params == params and one.seed == place.task.seed), None)
 
 
 def _goals(operations: Mapping[str, Any]) -> dict[str, bool]:
