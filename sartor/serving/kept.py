@@ -69,6 +69,11 @@ class Kept(Generic[Thing]):
             self._make_room(key)
             return entry.thing
 
+    def settle(self) -> None:
+        """Let go what was kept beyond the budget because it was busy."""
+        with self._lock:
+            self._make_room("")
+
     def forget(self, key: str) -> None:
         """Let a thing go; those who use it keep it until they are done."""
         with self._lock:

@@ -135,6 +135,7 @@ class _Engine:
         finally:
             for one in asked:
                 one.leave()
+            self.kept.settle()
 
     def pieces(self, key: str, text: str, wish: Wish | None = None) -> Iterator[str | Written]:
         one = self._begin(key, text, wish or NO_WISH)
@@ -153,6 +154,7 @@ class _Engine:
                     return
         finally:
             one.leave()
+            self.kept.settle()
 
     def _begin(self, key: str, text: str, wish: Wish) -> "_Asked":
         variant = self._variants.get(key)
