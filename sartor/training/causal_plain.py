@@ -128,6 +128,9 @@ def whole(base: Path, layers: int | None) -> Plain:
     blocks = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
     for block in blocks if layers is None else blocks[-layers:]:
         block.requires_grad_(True)  # noqa: FBT003 - torch's signature
+    for part in model.base_model.children():  # the last norm stands beside the layers
+        if all(weight.dim() == 1 for weight in part.parameters()):
+            part.requires_grad_(True)  # noqa: FBT003 - torch's signature
     return Plain(model, base, adapter=False)
 
 

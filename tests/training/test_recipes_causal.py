@@ -23,16 +23,19 @@ FAST = {"batch": 4, "epochs": 3}
 STEPS = 3 * 3
 
 
-def losses(base, folder, *, how: str) -> np.ndarray:
-    """(rows,) mean loss of each answer under the files that a recipe wrote, by transformers alone."""
+def opened(base, folder, *, how: str):
+    """The files that a recipe wrote, opened by transformers and peft alone."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     if how == "lora":
-        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "adapter")
-    else:
-        model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
-    tokenizer = tokenizer_of(base)
+        return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder / "adapter")
+    return AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+
+
+def losses(base, folder, *, how: str) -> np.ndarray:
+    """(rows,) mean loss of each answer under these files."""
+    model, tokenizer = opened(base, folder, how=how), tokenizer_of(base)
     found = []
     for text, answer, _ in rows(12):
         asked = tokenizer.encode(chat_text(tokenizer, INSTRUCTIONS, text), add_special_tokens=False)
@@ -136,3 +139,36 @@ def test_refusals_say_what_to_do(tiny_lm, tmp_path):
         make("lora", job, rates=[1e-3, 1e-2], loop="plain")
     with pytest.raises(AskError, match="answers are labels"):
         make("lora", replace(job, writing=None))
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    ("recipe", "how"),
+    [
+        ("lora", {"rates": [2e-2]}),
+        ("lora", {"rates": [3e-2], "layers": 1, "targets": ["q_proj", "k_proj", "up_proj"]}),
+        ("full", {"rate": 1e-2}),
+    ],
+)
+def test_the_engine_that_serves_writes_what_transformers_would(tiny_lm, tmp_path, recipe, how):
+    from sartor.serving.engine import ENGINES
+
+    shelf = ENGINES.take("lm")
+    engine = shelf(tiny_lm, shelf.read({"dtype": "float32"}))
+    tokenizer, texts = tokenizer_of(tiny_lm), [text for text, _, _ in rows(6)]
+    theirs = []
+    for name, answer in {"one": "17 apples", "other": "145 bolts"}.items():
+        job = job_on(tiny_lm, tmp_path / name, count=6)
+        writing = replace(job.writing, train=[answer] * 6, validation=[answer] * 6, max_tokens=8)
+        draft = make(recipe, replace(job, writing=writing), epochs=8, batch=3, **how)
+        assert draft.engine == "lm"
+        engine.add(name, job.folder)
+        model = opened(tiny_lm, job.folder, how=recipe)
+        for text in texts:
+            asked = tokenizer.encode(chat_text(tokenizer, INSTRUCTIONS, text), add_special_tokens=False)
+            said = model.generate(input_ids=torch.tensor([asked]), max_new_tokens=8, do_sample=False)[0]
+            theirs.append(tokenizer.decode(said[len(asked) :], skip_special_tokens=True))
+    ours = engine.write([(name, text) for name in ("one", "other") for text in texts])
+    cut = " \ufffd"  # half a character, where the writing was cut
+    assert [one.output.strip(cut) for one in ours] == [one.strip(cut) for one in theirs]
+    assert len(set(theirs)) > 1
