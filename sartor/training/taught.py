@@ -62,12 +62,19 @@ class Taught:
         return (1 - self.soft[:, None]) * hard + self.soft[:, None] * self.shares
 
 
-def learn(job: Job, ask: Ask) -> Taught:
-    """What there is to learn.
+def someone(job: Job) -> None:
+    """Raise AskError where there is neither a teacher nor a text without a label."""
+    if not job.parts and not job.unlabelled and job.train_scores is None:
+        raise AskError(
+            "A student has nobody to learn from: name a teacher ('of: [candidate]'), a column with its probabilities "
+            "('data: {scores: COLUMN}'), or a source of texts without labels ('split: unlabelled').",
+            code="no_teacher",
+            param="candidates.of",
+        )
 
-    Raises:
-        AskError: there is neither a teacher nor a text without a label.
-    """
+
+def learn(job: Job, ask: Ask) -> Taught:
+    """What there is to learn; see `someone`."""
     known = set(job.train_texts)
     free = [text for text in dict.fromkeys(job.unlabelled) if text not in known]
     texts = [*job.train_texts, *free]
@@ -75,15 +82,8 @@ def learn(job: Job, ask: Ask) -> Taught:
         shares, facts = _of_parts(job, texts)
     elif free:
         shares, facts = _of_neighbours(job, ask, texts)
-    elif job.train_scores is not None:
-        shares, facts = np.zeros((len(texts), len(job.labels))), {}
     else:
-        raise AskError(
-            "A student has nobody to learn from: name a teacher ('of: [candidate]'), a column with its probabilities "
-            "('data: {scores: COLUMN}'), or a source of texts without labels ('split: unlabelled').",
-            code="no_teacher",
-            param="candidates.of",
-        )
+        shares, facts = np.zeros((len(texts), len(job.labels))), {}
     if job.train_scores is not None:
         told = job.train_scores.sum(axis=1) > 0
         shares[: len(told)][told] = job.train_scores[told]
@@ -128,8 +128,9 @@ def _of_parts(job: Job, texts: Sequence[str]) -> tuple[Floats, dict[str, Any]]:
     for part in job.parts:
         if part.answer is None:
             raise AskError(
-                f"'{part.title}' writes its answers and gives no probabilities of labels, so a student can't learn "
-                "from it. Name a candidate that classifies.",
+                f"'{part.title}' writes its answers token by token and gives no probabilities of labels; those of its "
+                "tokens mean nothing to a base with another tokenizer. Name a candidate that classifies, or let it "
+                "label texts: sartor data teach TASK --by VARIANT.",
                 code="teacher_does_not_fit",
                 param="candidates.of",
             )

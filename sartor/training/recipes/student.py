@@ -21,7 +21,7 @@ from sartor.core.shelf import plugin
 from sartor.training.calibration import loss
 from sartor.training.heads import Head, centroids, fit_head, write_head
 from sartor.training.job import Draft, Job
-from sartor.training.taught import Ask, Taught, learn
+from sartor.training.taught import Ask, Taught, learn, someone
 from sartor.training.warm import anew
 
 SIZES = {"small": 0, "medium": 3, "large": 6}
@@ -72,6 +72,7 @@ def student(job: Job, params: Params) -> Draft:
         AskError: there is no base, nobody to learn from, or the teacher gives no probabilities.
     """
     anew(job, "student")
+    someone(job)
     base = job.needs_base("student")
     if job.embed is None:
         raise AskError("Recipe 'student' needs the embeddings of its base, and nobody computes them.")
