@@ -78,6 +78,11 @@ def test_yaml_is_what_sartor_reads(page, block):
         assert valid(load_yaml(block, page), page).tasks
         return
     needed = {"name": "name: t", "data": "data: {sources: [{use: csv, path: a.csv}]}"}
+    # Pieces of a task belong to the one that their page begins with.
+    first = re.search(r"```yaml\n(.*?)```", TEXT[page], re.DOTALL)[1]
+    kind = re.search(r"^kind: (\w+)", block, re.MULTILINE) or re.search(r"^kind: (\w+)", first, re.MULTILINE)
+    if kind and kind[1] != "classify":
+        needed |= {"kind": kind[0], "candidates": "candidates: [{recipe: rules}]"}
     added = [line for key, line in needed.items() if not re.search(rf"^{key}:", block, re.MULTILINE)]
     task = parse_task("\n".join([*added, block]), page)
     check_plugins(task)
