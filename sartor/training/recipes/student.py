@@ -26,7 +26,7 @@ from sartor.training.warm import anew
 
 SIZES = {"small": 0, "medium": 3, "large": 6}
 """Epochs in which the base is trained too; 0: the head alone."""
-PATH = (3.0, 10.0, 30.0, 100.0)
+PATH = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Values of C from which a head's is chosen."""
 
 MS_PER_ROW = {"small": 12.0, "medium": 60.0, "large": 120.0}
