@@ -10,6 +10,7 @@ are taken from the benchmarks' store where another benchmark has made them with 
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ ON_THE_WAY = [_on("3/4 of the heads", "prune", layers=6, heads=0.25)]
 
 def run() -> dict[str, Any]:
     """Make and operate, compare on validation rows, then once on test rows."""
-    shop = workshop()
+    shop = replace(workshop(), threads=1)
     candidates = [*TUNED, *ON_THE_WAY, *(one for settings in OPERATIONS.values() for one in settings)]
     body = _banking.body(candidates=candidates)
     body["gate"] = body["gate"] | {"floor": PARENT}
