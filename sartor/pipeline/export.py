@@ -117,7 +117,7 @@ def _complete(shop: Workshop, goods: Goods, exporter: Plugin, packed: Packed, ou
     assert isinstance(dataset, Dataset)
     task = task_of(shop, variant)
     predicting(shop, goods, task, packed, out)
-    recipe_files(shop, goods, dataset, out, rows=rows)
+    recipe_files(shop, goods, dataset, str(packed.model["engine"]), out, rows=rows)
     _write(out / "bom.json", bill(shop.store.ledger, variant))
     sheet = _datasheet(shop, dataset)
     if sheet:

@@ -19,7 +19,7 @@ from sartor.core.task import Task
 from sartor.hub.elsewhere import elsewhere
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.goods import Goods, Packed
-from sartor.pipeline.outside.assembled import assembled, bundle, copies, packages
+from sartor.pipeline.outside.assembled import bundle, copies, packages
 from sartor.pipeline.serve import answering_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.files import read_json
@@ -28,10 +28,21 @@ from sartor.serving.predictor import Answering, Deciding, Stating
 FORMAT = 1
 RUN = 'OPENED = {opened}\n\nif __name__ == "__main__":\n    main(OPENED)'
 ABOUT = "Answers of '{name}'. Needs {packages}; see README.md. Made by Sartor, which it does not need."
-TRAINING: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "linear": (("train_linear",), ("numpy", "safetensors", "scikit-learn")),
+ANSWERED = ("asked", "answering", "retrain")
+TORCH = ("numpy", "peft", "safetensors", "tokenizers", "torch", "transformers")
+TRAINING: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    ("linear", "linear"): (("retrain", "train_linear"), ("numpy", "safetensors", "scikit-learn", "scipy")),
+    ("head", "static"): (
+        (*ANSWERED, "heads", "static", "train_head"),
+        ("numpy", "safetensors", "scikit-learn", "tokenizers"),
+    ),
+    ("head", "encoder"): ((*ANSWERED, "heads", "base", "encoder", "train_head"), (*TORCH, "scikit-learn")),
+    ("tune", "encoder"): (("retrain", "train_encoder"), TORCH),
+    ("adapter", "encoder"): (("retrain", "train_encoder"), TORCH),
+    ("lora", "lm"): (("retrain", "base", "train_causal"), (*TORCH, "pydantic")),
+    ("full", "lm"): (("retrain", "base", "train_causal"), (*TORCH, "pydantic")),
 }
-"""Recipe -> scripts that train it again, and the packages that they need."""
+"""Recipe and how the export answers -> scripts that train it again, and the packages that they need."""
 
 
 def predicting(shop: Workshop, goods: Goods, task: Task, packed: Packed, out: Path) -> None:
@@ -101,8 +112,12 @@ def _pin(name: str) -> str:
         return name
 
 
-def recipe_files(shop: Workshop, goods: Goods, dataset: Dataset, out: Path, *, rows: bool) -> None:
-    """Write `recipe.json`, the rows if they are wanted, and `train.py` where the recipe has one."""
+def recipe_files(shop: Workshop, goods: Goods, dataset: Dataset, engine: str, out: Path, *, rows: bool) -> None:
+    """Write `recipe.json`, the rows if they are wanted, and `train.py` where the recipe has one.
+
+    Args:
+        engine: by which the export answers.
+    """
     variant = goods.variant
     snapshot = open_dataset(shop, dataset)
     splits = {}
@@ -129,13 +144,19 @@ def recipe_files(shop: Workshop, goods: Goods, dataset: Dataset, out: Path, *, r
         "trained_from": variant.parents.get("start", ""),
     }
     _write(out / "recipe.json", said)
-    if variant.recipe in TRAINING:
-        scripts, packages = TRAINING[variant.recipe]
-        about = f"Trains '{variant.name}' again from its rows. Needs {', '.join(packages)}, and no Sartor."
-        ending = 'if __name__ == "__main__":\n    train()'
-        (out / "train.py").write_text(assembled(("retrain", *scripts), about, ending), encoding="utf-8")
-        text = "".join(f"{pin}\n" for pin in pins(packages))
-        (out / "requirements-train.txt").write_text(text, encoding="utf-8")
+    if (variant.recipe, engine) in TRAINING:
+        _training(variant.recipe, engine, variant.name, out)
+
+
+def _training(recipe: str, engine: str, name: str, out: Path) -> None:
+    scripts, needs = TRAINING[recipe, engine]
+    about = f"Trains '{name}' again from its rows. Needs {', '.join(needs)}, and no Sartor."
+    made = bundle(scripts, about, 'if __name__ == "__main__":\n    train()', script="train.py")
+    for path, source in made.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(source, encoding="utf-8")
+    text = "".join(f"{pin}\n" for pin in pins(needs))
+    (out / "requirements-train.txt").write_text(text, encoding="utf-8")
 
 
 def base_facts(goods: Goods) -> dict[str, Any] | None:

@@ -20,12 +20,12 @@ NOTE = "# Copied from Sartor (Apache-2.0), so that it answers in the same words 
 FIND = f"sys.path.insert(0, str(Path(__file__).parent))  # for {COPIES}/\n"
 
 
-def bundle(names: Sequence[str], about: str, ending: str) -> dict[str, str]:
-    """Path in the export -> source: `predict.py`, and the copies that it needs.
+def bundle(names: Sequence[str], about: str, ending: str, script: str = "predict.py") -> dict[str, str]:
+    """Path in the export -> source: the script, and the copies that it needs.
 
     Their folder is named by what is in it, so that exports of several days can be opened in one process.
     """
-    made = {"predict.py": assembled(names, about, ending), **copies(names)}
+    made = {script: assembled(names, about, ending), **copies(names)}
     mark = hashlib.sha256("".join(made[path] for path in sorted(made)).encode()).hexdigest()[:8]
     own = f"{COPIES}_{mark}"
     return {path.replace(COPIES, own): source.replace(COPIES, own) for path, source in made.items()}

@@ -43,6 +43,8 @@ class Again:
     """The copy; its model is replaced."""
     rows: Rows
     validation: Rows | None
+    base: Path | None = None
+    """Folder of the base, where it was named."""
 
 
 def rows_in(path: Path, wanted: dict[str, Any]) -> Rows:
@@ -60,6 +62,7 @@ def again(fit: Callable[[Again], None]) -> None:
     asked.add_argument("--folder", type=Path, default=Path(__file__).parent, help="folder of the export")
     asked.add_argument("--rows", type=Path, help="JSON lines of text and label; default rows/train.jsonl")
     asked.add_argument("--validation", type=Path, help="validation rows; default rows/validation.jsonl if it is there")
+    asked.add_argument("--base", type=Path, help="folder of the base, where it is not in the export")
     asked.add_argument("--out", type=Path, required=True, help="where the new export goes; it must not be there")
     given = asked.parse_args()
     recipe = json.loads((given.folder / "recipe.json").read_text(encoding="utf-8"))
@@ -70,7 +73,7 @@ def again(fit: Callable[[Again], None]) -> None:
     shutil.copytree(given.folder, given.out)
     # What was measured is not true of what is trained now.
     (given.out / "README.md").write_text("Trained again by train.py; not measured.\n", encoding="utf-8")
-    fit(Again(recipe, said, given.out, rows, held))
+    fit(Again(recipe, said, given.out, rows, held, given.base))
     print(f"Wrote {given.out}. Answer with: python {given.out / 'predict.py'} 'a text'")
 
 
