@@ -16,6 +16,7 @@ from typing import Any
 
 from sartor.core.errors import AskError
 from sartor.core.shelf import Plugin
+from sartor.data.draft_extract import documents, draft_extract
 from sartor.data.files import TRIED, existing
 from sartor.data.reading import SOURCES, as_text
 
@@ -132,18 +133,12 @@ def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
     Raises:
         AskError: as `suggest`.
     """
+    if (extraction := _extraction(path, owned=owned, folder=folder)) is not None:
+        return extraction
     found = suggest(path)
     fewest = min(found.labels.items(), key=lambda item: (item[1], item[0]))
-    named = Path(os.path.relpath(path, folder)) if folder is not None and not path.is_absolute() else path
-    source = {"use": found.use, "path": named.as_posix(), **found.settings, "licence": "owned" if owned else ""}
-    licence = "the rows are yours" if owned else "name their licence, e.g. CC-BY-4.0, or owned; empty stops a release"
     lines = [
-        f"# Drafted from {found.rows:,} rows of {path.name}. Read the value section with whoever bears the costs.",
-        f"name: {_q(_slug(path.stem))}",
-        f"input: {{columns: {_flow(found.text)}}}",
-        "data:",
-        "  sources:",
-        f"    - {_flow(source)}  # {licence}",
+        *_head(path, found.rows, found.text, {"use": found.use, **found.settings}, owned=owned, folder=folder),
         f"  label: {_q(found.label)}  # {len(found.labels)} labels; fewest rows: {fewest[0]!r} ({fewest[1]})",
         *_optional(found),
         "  curate: [{use: normalise}, {use: duplicates}, {use: conflicts}, {use: personal_data, action: report}]",
@@ -159,6 +154,42 @@ def draft_task(path: Path, *, owned: bool, folder: Path | None = None) -> str:
         "seed: 0",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _head(
+    path: Path, rows: int, text: Sequence[str], source: Mapping[str, str], *, owned: bool, folder: Path | None
+) -> list[str]:
+    """The lines down to the sources."""
+    named = Path(os.path.relpath(path, folder)) if folder is not None and not path.is_absolute() else path
+    use, settings = source["use"], {key: value for key, value in source.items() if key != "use"}
+    told = {"use": use, "path": named.as_posix(), **settings, "licence": "owned" if owned else ""}
+    licence = "the rows are yours" if owned else "name their licence, e.g. CC-BY-4.0, or owned; empty stops a release"
+    return [
+        f"# Drafted from {rows:,} rows of {path.name}. Read the value section with whoever bears the costs.",
+        f"name: {_q(_slug(path.stem))}",
+        f"input: {{columns: {_flow(text)}}}",
+        "data:",
+        "  sources:",
+        f"    - {_flow(told)}  # {licence}",
+    ]
+
+
+def _extraction(path: Path, *, owned: bool, folder: Path | None) -> str | None:
+    """The draft of an extraction, where a column holds JSON objects; None where none does.
+
+    Of several columns the one whose name promises an answer is taken, else the first.
+    """
+    use, settings, records = _read(path)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    found = {name: there for name in names if (there := documents([record.get(name) for record in records]))}
+    columns = {name: [as_text(r.get(name)) for r in records] for name in names if name not in found}
+    text = _best_text({name: cells for name, cells in columns.items() if any(cells)})
+    if not found or text is None:
+        return None
+    label = min(found, key=lambda name: (_rank(name, LABEL_NAMES), names.index(name)))
+    recorded = next((_q(name) for name in found if name != label), None)
+    head = _head(path, len(records), (text,), {"use": use, **settings}, owned=owned, folder=folder)
+    return draft_extract(head, _q(label), found[label], recorded)
 
 
 def _optional(found: Suggestion) -> list[str]:
