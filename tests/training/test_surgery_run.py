@@ -10,6 +10,7 @@ from sartor.core.errors import NotFoundError, StoreError
 from sartor.core.records import Report, Variant
 from sartor.core.task import Task
 from sartor.pipeline.parity import certify, compared, parity_of
+from sartor.pipeline.plan import plan
 from sartor.pipeline.run import make_all, open_hall, run
 from sartor.pipeline.serve import Handles, fleet_of
 from sartor.pipeline.workshop import Workshop
@@ -107,6 +108,7 @@ def test_certifying_and_making_again_makes_nothing(house):
     assert certify(shop, place.cache, again["small"], place.dataset, place.snapshot) is not None
     assert certify(shop, place.cache, again["tuned"], place.dataset, place.snapshot) is None
     assert shop.store.ledger.count(Report) == before
+    assert all(line.cached for line in plan(shop, task, folder))
 
 
 def test_probe_holds_no_row_of_anybody(house):
