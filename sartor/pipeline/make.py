@@ -27,6 +27,7 @@ from sartor.pipeline.lessons import named, rationales, teacher, train_scores, un
 from sartor.pipeline.memo import Step, done_before, once
 from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.parity import promise_of
+from sartor.pipeline.preferences import preferences_of
 from sartor.pipeline.serve import fleet_of
 from sartor.pipeline.terms import terms_of
 from sartor.pipeline.trials import trials_of
@@ -256,6 +257,7 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         base=shop.store.folder(what.base) if what.base else None,
         embed=_embed(shop, cache, what.base) if what.base else None,
         writing=_writing(what),
+        preferences=lambda: preferences_of(shop, what.task, what.dataset, train),
         attempt=trials_of(shop, shop.store.folder(what.base) if what.base else None),
         train_scores=train_scores(what.task, snapshot),
         unlabelled=unlabelled(snapshot),

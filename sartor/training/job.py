@@ -82,6 +82,16 @@ class Writing:
     """Answers to all validation rows -> (validation rows,) money lost, under the task's value function."""
 
 
+@dataclass(frozen=True)
+class Preferences:
+    """What people made of answers that were given: of training rows and training-side traffic alone."""
+
+    pairs: Sequence[tuple[str, str, str]] = ()
+    """(text, the better answer, the worse one): a demonstration beside what had been answered."""
+    marks: Sequence[tuple[str, str, bool]] = ()
+    """(text, answer, whether it was good)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What files answered when they were tried, by the engine that would serve them."""
@@ -125,6 +135,8 @@ class Job:
     parts: tuple[Part, ...] = ()
     writing: Writing | None = None
     """None where answers are labels."""
+    preferences: Callable[[], Preferences] | None = None
+    """What people made of answers, for recipes that learn from that; read when it is called."""
     attempt: Try | None = None
     """Tries unfinished files through the engine that would serve them, for recipes that choose by answers."""
     unlabelled: Sequence[str] = ()
