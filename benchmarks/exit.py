@@ -279,7 +279,7 @@ def _print(figures: Mapping[str, Any]) -> None:
             name,
             one["rows"],
             one["same"],
-            f"{one['furthest_probability'] if one['furthest_probability'] is not None else one['furthest_confidence']:.1e}",
+            f"{one['furthest_probability'] or one['furthest_confidence']:.1e}",
             one["megabytes"],
             one["seconds_to_write"],
             one["seconds_to_answer"],

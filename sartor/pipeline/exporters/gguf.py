@@ -25,6 +25,8 @@ def gguf(goods: Goods, out: Path, params: Params) -> Packed:
         AskError: the variant is no language model, or its architecture can't be written.
         MissingExtraError: the package that writes GGUF is not installed.
     """
+    import gguf as _  # noqa: F401 - what is missing is said before anything else
+
     from sartor.core.errors import unknown
     from sartor.training.gguf_file import LEVELS, readable, write_model
     from sartor.training.lowrank import read_lora

@@ -28,6 +28,8 @@ def onnx(goods: Goods, out: Path, params: Params) -> Packed:  # noqa: ARG001 - t
         AskError: the variant is nothing that a graph from token ids can say.
         MissingExtraError: the packages that write ONNX are not installed.
     """
+    import onnx as _  # noqa: F401 - what is missing is said before anything else
+
     if goods.variant.engine not in FORMS:
         why = f"a {goods.variant.engine} model is no graph from token ids to scores"
         raise no_such_form("onnx", goods.variant, why, "'folder'")
