@@ -8,8 +8,6 @@ from typing import Any
 from sartor.core.errors import StoreError
 
 Tokens = list[int]
-MAX_TOKENS = 128
-"""Of a text that an encoder reads."""
 BATCH_TOKENS = 512
 """Tokens of one forward pass, padding included: activations then stay in cache (MiniLM: 2048 takes a sixth longer)."""
 

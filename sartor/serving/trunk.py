@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from sartor.core.errors import StoreError
+from sartor.core.positions import longest
 from sartor.core.predict import Floats
-from sartor.serving.tokens import MAX_TOKENS, Tokenizer, Tokens, batches
+from sartor.serving.tokens import Tokenizer, Tokens, batches
 
 
 class Trunk:
@@ -31,7 +32,7 @@ class Trunk:
         torch.set_num_threads(threads)
         self._model = _load(folder, adapter).to(getattr(torch, dtype)).eval()
         self._pad = int(self._model.config.pad_token_id or 0)
-        self._tokens = Tokenizer(folder, most=_longest(self._model.config), special=True)
+        self._tokens = Tokenizer(folder, most=longest(self._model.config.to_dict()), special=True)
         self._size = int(self._model.config.hidden_size)
 
     def embed(self, texts: Sequence[str]) -> Floats:
@@ -93,10 +94,3 @@ def _load(folder: Path, adapter: Path | None) -> Any:
         raise StoreError(
             f"Loading an encoder from {adapter or folder} failed: {error}. Fetch or make it again.", code="base_damaged"
         ) from error
-
-
-def _longest(config: Any) -> int:
-    """Tokens that a text is cut after: 128, or fewer where the encoder has no more positions."""
-    # Some architectures count positions from their pad token on: those before it are no places for words.
-    before = int(config.pad_token_id or 0) + 1 if config.model_type in ("mpnet", "roberta", "xlm-roberta") else 0
-    return min(MAX_TOKENS, int(getattr(config, "max_position_embeddings", 0) or MAX_TOKENS + before) - before)

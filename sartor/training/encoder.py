@@ -18,9 +18,9 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
+from sartor.core.positions import longest
 from sartor.training.heads import Singles
 
-MAX_TOKENS = 128
 LOOK_BATCH = 64
 """Texts of one pass without gradients."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -89,7 +89,7 @@ def load(folder: Path) -> Encoder:
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(longest(model.config.to_dict()))
     return Encoder(model, tokenizer, int(model.config.pad_token_id or 0), folder)
 
 

@@ -8,13 +8,14 @@ runs there and nowhere else. int8: weights by output channel, symmetric; activat
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from sartor.core.errors import AskError
+from sartor.core.positions import first_position
 from sartor.core.predict import Floats
 
 Read = Callable[[str], Floats]
@@ -41,8 +42,6 @@ class Family:
     up: str = "encoder.layer.{}.intermediate.dense"
     down: str = "encoder.layer.{}.output.dense"
     norm: str = "encoder.layer.{}.output.LayerNorm"
-    offset: bool = False
-    """Positions are counted from the pad token's number plus one."""
     relative: str = ""
     """Table of the bias by distance."""
 
@@ -56,15 +55,14 @@ _BERT = Family(
 )
 FAMILIES: Mapping[str, Family] = {
     "bert": _BERT,
-    "roberta": replace(_BERT, offset=True),
-    "xlm-roberta": replace(_BERT, offset=True),
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
     "mpnet": Family(
         query="encoder.layer.{}.attention.attn.q",
         key="encoder.layer.{}.attention.attn.k",
         value="encoder.layer.{}.attention.attn.v",
         out="encoder.layer.{}.attention.attn.o",
         out_norm="encoder.layer.{}.attention.LayerNorm",
-        offset=True,
         relative="encoder.relative_attention_bias.weight",
     ),
 }
@@ -86,12 +84,6 @@ def family_of(config: Mapping[str, Any]) -> Family:
             param="candidates.of",
         )
     return FAMILIES[kind]
-
-
-def positions_of(config: Mapping[str, Any]) -> int:
-    """Tokens of the longest text that an encoder has positions for."""
-    before = int(config.get("pad_token_id") or 0) + 1 if family_of(config).offset else 0
-    return int(config["max_position_embeddings"]) - before
 
 
 def write_onnx(config: Mapping[str, Any], read: Read, path: Path, precision: Precision) -> None:
@@ -183,8 +175,7 @@ def _embeddings(graph: _Graph, family: Family, config: Mapping[str, Any], read: 
         seen = graph.do("Mul", [graph.do("Cast", [rows], to=1), sizes])
     else:
         seen = graph.do("Gather", [graph.put("words", words.astype(np.float32)), "input_ids"])
-    first = int(config.get("pad_token_id") or 0) + 1 if family.offset else 0
-    places = read("embeddings.position_embeddings.weight")[first:]
+    places = read("embeddings.position_embeddings.weight")[first_position(config) :]
     if "type_vocab_size" in config and not family.relative:
         places = places + read("embeddings.token_type_embeddings.weight")[:1]
     length = graph.do("Gather", [graph.do("Shape", ["input_ids"]), graph.put("one", np.array([1]))])

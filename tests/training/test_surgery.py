@@ -62,6 +62,17 @@ def test_a_shortened_encoder_cuts_texts_where_its_positions_end(kind, tmp_path):
         operate("shorten", tmp_path / "other", parent, tokens=500)
 
 
+def test_a_shortened_encoder_is_operated_on_further(tmp_path):
+    parent = tuned(tmp_path / "parent")
+    operate("shorten", tmp_path / "short", parent, tokens=16)
+    short = parent.__class__(**(vars(parent) | {"folder": tmp_path / "short"}))
+    texts = [" ".join(["card"] * 30)] * len(TEXTS)
+    operate("prune", tmp_path / "cut", short, layers=1, epochs=1, job={"train_texts": texts, "validation_texts": texts})
+    operate("quantise", tmp_path / "graph", short)
+    assert json.loads((tmp_path / "graph" / "onnx.json").read_text())["most_tokens"] == 16
+    assert logits("onnx", tmp_path / "graph", texts=texts[:1]).shape == (1, len(LABELS))
+
+
 def test_the_cut_is_chosen_on_training_texts(tmp_path):
     parent = tuned(tmp_path / "parent")
     texts = ["my card"] * 95 + [" ".join(["card"] * 60)] * 5

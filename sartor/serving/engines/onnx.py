@@ -13,13 +13,14 @@ import numpy as np
 from pydantic import Field
 
 from sartor.core.errors import AskError, StoreError
+from sartor.core.positions import MAX_TOKENS
 from sartor.core.predict import Floats
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.serving import heads
 from sartor.serving.engine import Embed, Engine, Scored, Work
 from sartor.serving.files import read_json
-from sartor.serving.tokens import MAX_TOKENS, Tokenizer, Tokens, batches
+from sartor.serving.tokens import Tokenizer, Tokens, batches
 
 GRAPH = "encoder.onnx"
 FACTS = "onnx.json"

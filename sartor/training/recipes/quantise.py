@@ -10,10 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from sartor.core.positions import longest
 from sartor.core.shelf import Params as Base
 from sartor.core.shelf import plugin
 from sartor.training.job import Draft, Job
-from sartor.training.onnx_graph import family_of, positions_of, write_onnx
+from sartor.training.onnx_graph import family_of, write_onnx
 from sartor.training.surgery import bytes_of, carry_over, needs_encoder, patients, promised
 from sartor.training.warm import anew
 
@@ -21,7 +22,6 @@ SURGERY = True
 """Its parts are operated on, and not asked."""
 MS_PER_ROW = {"small": 0.1, "medium": 0.1, "large": 0.1}
 """Rule of thumb: CPU milliseconds a training row, for a forecast where no run is on record."""
-MOST_TOKENS = 128
 
 
 class Params(Base):
@@ -50,7 +50,7 @@ def quantise(job: Job, params: Params) -> Draft:
     write_onnx(patient.config, patient.body.read, job.folder / "encoder.onnx", params.precision)
     shutil.copyfile(patient.home / "tokenizer.json", job.folder / "tokenizer.json")
     facts = {
-        "most_tokens": min(MOST_TOKENS, positions_of(patient.config)),
+        "most_tokens": longest(patient.config),
         "pad": int(patient.config.get("pad_token_id") or 0),
         "precision": params.precision,
     }

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from sartor.core.errors import AskError
+from sartor.core.positions import first_position, longest
 from sartor.core.shelf import Params as Base
 from sartor.core.shelf import plugin
 from sartor.training.job import Draft, Job
-from sartor.training.onnx_graph import family_of
 from sartor.training.shards import Spec, Values
 from sartor.training.surgery import Patient, carry_over, needs_encoder, patients, promised, write_body
 from sartor.training.warm import anew
@@ -28,7 +28,6 @@ MS_PER_ROW = {"small": 0.1, "medium": 0.1, "large": 0.1}
 PLACES = "embeddings.position_embeddings.weight"
 STEP = 8
 """Lengths are multiples of it."""
-MOST_TOKENS = 128
 
 
 class Params(Base):
@@ -56,7 +55,7 @@ def shorten(job: Job, params: Params) -> Draft:
     tokens = params.tokens or _shortest(lengths, SIZES[params.size])
     body = patient.body
     places = body.specs[PLACES]
-    before = int(patient.config.get("pad_token_id") or 0) + 1 if family_of(patient.config).offset else 0
+    before = first_position(patient.config)
     if before + tokens >= places.shape[0]:
         raise AskError(
             f"'{patient.part.title}' was to be cut to {tokens} tokens and reads {places.shape[0] - before}: "
@@ -81,7 +80,7 @@ def _lengths(patient: Patient, job: Job) -> np.ndarray[tuple[int], np.dtype[np.i
 
     tokenizer = Tokenizer.from_file(str(patient.home / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MOST_TOKENS)
+    tokenizer.enable_truncation(longest(patient.config))
     return np.array([len(found.ids) for found in tokenizer.encode_batch_fast(list(job.train_texts))], dtype=np.int64)
 
 
