@@ -60,16 +60,16 @@ def teacher_that_is_not_declared(house: House) -> Said:
 
 
 def taught_into_a_file_of_rows(house: House) -> Said:
-    taught(house)
+    taught(house, gpt4="card")
     house.task()
     return house.sartor(
-        "data", "teach", "task.yaml", "--rows", "taught.jsonl", "--by", "recorded:label@gpt-4", "--out", "taught.jsonl"
+        "data", "teach", "task.yaml", "--rows", "taught.jsonl", "--by", "recorded:gpt4@gpt-4", "--out", "taught.jsonl"
     )
 
 
 def made_up_by_nobody(house: House) -> Said:
     house.task()
-    return house.sartor("data", "make-up", "task.yaml", "--by", "gpt-4", "--out", "new.jsonl")
+    return house.sartor("data", "invent", "task.yaml", "--by", "gpt-4", "--out", "new.jsonl")
 
 
 CASES = {

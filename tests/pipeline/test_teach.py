@@ -317,7 +317,7 @@ def test_the_same_on_the_command_line(place, shop, monkeypatch, capsys):
     assert "texts answered by giant" in said
     assert "These terms forbid to train on them" in said
     app(
-        ["--json", "data", "make-up", "task.yaml", "--by", "giant", "--out", "m.jsonl", "--count", "4"],
+        ["--json", "data", "invent", "task.yaml", "--by", "giant", "--out", "m.jsonl", "--count", "4"],
         standalone_mode=False,
     )
     assert json.loads(capsys.readouterr().out)["kept"] == 4

@@ -19,9 +19,9 @@ Budget = Annotated[float | None, typer.Option(min=0, help="Money at which it sto
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add `teach` and `make-up` to the group."""
+    """Add `teach` and `invent` to the group."""
     app.command()(teach)
-    app.command("make-up")(make_up)
+    app.command()(invent)
 
 
 def teach(
@@ -46,7 +46,7 @@ def teach(
     emit(told, lambda: _told(told, task))
 
 
-def make_up(
+def invent(
     task: TaskFile,
     by: By,
     out: Out,
