@@ -37,7 +37,7 @@ CANDIDATES: list[dict[str, Any]] = [
         "recipe": "tagger",
         "base": "mpnet",
         "name": "mpnet",
-        "params": {"context": CONTEXT, "epochs": 6, "rate": 1e-4, "frozen": 4},
+        "params": {"context": CONTEXT, "epochs": 7, "rate": 1e-4, "frozen": 4},
     },
     {"recipe": "tagger", "name": "both", "of": ["mpnet", "minilm"], "params": {"context": CONTEXT, "parts": "join"}},
     MINILM | {"name": "student", "of": ["both"], "params": {"context": CONTEXT, "epochs": 5, "made_up": 1.0}},

@@ -57,8 +57,6 @@ class Params(Base):
     """Rows of one step."""
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each target that is spread over the tags that may stand there."""
-    keep: float = Field(default=0.98, ge=0, lt=1)
-    """What the running mean of weights, which is what is kept, holds at each step; 0: the last weights."""
     max_tokens: int = Field(default=256, ge=8, le=8192)
     """Tokens of a text that are looked at; the encoder may allow fewer."""
     parts: Literal["teach", "join"] = "teach"
@@ -95,7 +93,7 @@ def tagger(job: Job, params: Params) -> Draft:
         scheme = lesson.book.scheme
         made = Tagger(encoder, new_head(encoder.model.config.hidden_size, lesson.book.gazetteer.size, scheme.size))
         epochs, most = SIZES[params.size]
-        settings = params.model_dump(include={"rate", "head_rate", "batch", "decay", "frozen", "keep", "smoothing"})
+        settings = params.model_dump(include={"rate", "head_rate", "batch", "decay", "frozen", "smoothing"})
         measured = train(
             made, rows, job, Plan(epochs=params.epochs or epochs, rows=most, **settings), _weights(job, len(rows))
         )
