@@ -18,6 +18,7 @@ from sartor.training.job import Draft, Job, Part, Writing
 pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
 from tagger_house import SCHEMA, job_on, orders, small_encoder
+from test_training_goes_on import Cut, Drawer, cut_at
 
 from sartor.training.tagging_rows import learn, swapped
 
@@ -72,6 +73,17 @@ def test_the_same_bytes_again(made, base, tmp_path):
     job = job_on(base, tmp_path / "again")
     make(job)
     assert bytes_of(job.folder) == bytes_of(made[0].folder)
+
+
+def test_cut_off_it_goes_on_to_the_same_bytes(base, tmp_path):
+    job = job_on(base, tmp_path / "alone", rows=24)
+    make(job, epochs=2)
+    drawer = Drawer()
+    with pytest.raises(Cut):
+        make(job_on(base, tmp_path / "cut", rows=24, checkpoints=drawer, progress=cut_at(4)), epochs=2)
+    after = job_on(base, tmp_path / "after", rows=24, checkpoints=drawer)
+    assert make(after, epochs=2).measured["resumed_after_steps"] == 3
+    assert bytes_of(after.folder) == bytes_of(job.folder)
 
 
 def test_what_is_said_has_scores_and_places(made):
