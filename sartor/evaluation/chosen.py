@@ -1,6 +1,6 @@
 """Judges labels: one of a closed list, by a matrix of costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from sartor.core.predict import Floats
 from sartor.core.rows import Hierarchy
 from sartor.core.value import choose, realised_costs
 from sartor.evaluation.answers import Answers, Notes
-from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Mistake
+from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Look, Mistake
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,33 @@ class Chosen:
         if truth not in self.labels or said not in self.labels:
             return None
         return float(self.matrix[self.labels.index(truth), self.labels.index(said)])
+
+    def same(self, truth: str, said: str) -> bool:
+        """Whether they are one label."""
+        return truth == said
+
+    def here(self, answers: Answers) -> Answers:
+        """The least-cost labels where nobody else is asked."""
+        return replace(self, target=None).redecide(answers)
+
+    def chances(self, answers: Answers) -> Floats | None:
+        """The probability of each label that was given; of a row without an answer none."""
+        if answers.probabilities is None:
+            return None
+        given: Floats = answers.probabilities[np.arange(len(answers)), answers.answer].astype(np.float64)
+        return np.where(answers.answer >= 0, given, 0.0)
+
+    def can_be(self, said: str) -> bool:
+        """Whether it is one of the labels."""
+        return said in self.labels
+
+    def looks(self, learnt: Sequence[str], usual: Sequence[str], given: Sequence[str]) -> list[Look]:
+        """Which label was given."""
+        index = {label: place for place, label in enumerate(self.labels)}
+        known = np.array([index[label] for label in learnt if label in index], dtype=np.int64)
+        counts = np.bincount(known, minlength=len(self.labels)) + 1.0
+        before, after = (np.array([index[said] for said in texts], dtype=np.float64) for texts in (usual, given))
+        return [Look("labels", before, after, self.labels, counts)]
 
     def facts(self, answers: Answers) -> dict[str, Any]:  # noqa: ARG002 - all there is stands in other figures
         """Nothing more."""

@@ -4,7 +4,7 @@
 money, and are told apart.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,6 +81,21 @@ class Mistake:
     money: float
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One thing about answers that can change over time."""
+
+    title: str
+    usual: Floats
+    """(n,) its value in each of the answers that others are compared with; of names their numbers."""
+    given: Floats
+    """(m,) its value in each answer that is looked at."""
+    names: tuple[str, ...] = ()
+    """What the values are numbers of; () they are sizes."""
+    learnt: Floats | None = None
+    """(names,) how often each stands in the rows that were learnt from, and once more."""
+
+
 class Judging(Protocol):
     """Judges one kind of answers under one value function."""
 
@@ -110,6 +125,32 @@ class Judging(Protocol):
 
     def lost_by(self, truth: str, said: str) -> float | None:
         """Money lost where one thing was said and another is right; None where that can't be told."""
+        ...
+
+    def same(self, truth: str, said: str) -> bool:
+        """Whether an answer is right in all where another is the truth."""
+        ...
+
+    def here(self, answers: Answers) -> Answers:
+        """What would be answered by the same beliefs if nobody else could be asked."""
+        ...
+
+    def chances(self, answers: Answers) -> Floats | None:
+        """(rows,) calibrated chance that the answer given is right in all; None where nothing is known of it."""
+        ...
+
+    def can_be(self, said: str) -> bool:
+        """Whether something can be an answer at all."""
+        ...
+
+    def looks(self, learnt: Sequence[str], usual: Sequence[str], given: Sequence[str]) -> list[Look]:
+        """What is watched of answers; which things these are never depends on `given`.
+
+        Args:
+            learnt: right answers that were learnt from.
+            usual: answers that others are compared with.
+            given: answers that are looked at; each can be one.
+        """
         ...
 
     def facts(self, answers: Answers) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Judges answers that are written: JSON objects value by value, texts criterion by criterion."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from sartor.core.predict import Doubts, Floats
 from sartor.core.stating import Pricing, state
 from sartor.evaluation.answers import Answers, Notes, heard, notes
-from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Mistake
+from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Look, Mistake
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class Assessed:
     """(where, what, money) of each."""
 
 
+WATCHED = 12
+"""Parts of answers that are watched, the most frequent ones."""
+RARE = 0.02
+"""Share of answers below which a part is not watched: of so few nothing can be told."""
+
+Parts = Callable[[str], Sequence[str]]
+"""An answer -> names of what stands in it, each as often as it does."""
+
 Assess = Callable[[str, str | None], Assessed]
 """(truth, answer or None) -> what it came to."""
 
@@ -46,6 +54,8 @@ class Written:
     """Chance that whoever is asked is right in all."""
     criteria: tuple[str, ...] = ()
     """Of the rubric."""
+    parts: Parts = str.split
+    """What of an answer is watched over time."""
 
     @cached_property
     def _seen(self) -> dict[tuple[str, str | None], Assessed]:
@@ -124,10 +134,42 @@ class Written:
         """The cost of one answer where another is right."""
         return self.assess(truth, said).lost
 
+    def same(self, truth: str, said: str) -> bool:
+        """Whether nothing is wrong with it."""
+        return truth == said or self.assess(truth, said).right == 1.0
+
+    def here(self, answers: Answers) -> Answers:
+        """The least-cost answers where nobody else is asked: the same ones, since each value stands for itself."""
+        return replace(self.redecide(answers), escalated=np.zeros(len(answers), dtype=bool))
+
+    def chances(self, answers: Answers) -> Floats | None:
+        """The chance that all values are right, and none is missing."""
+        return self._confidence(answers)
+
+    def can_be(self, said: str) -> bool:  # noqa: ARG002 - what a model wrote is an answer, however bad
+        """Always."""
+        return True
+
+    def looks(self, learnt: Sequence[str], usual: Sequence[str], given: Sequence[str]) -> list[Look]:
+        """How much stands in an answer, and which parts do."""
+        before, after = ([Counter(self.parts(said)) for said in texts] for texts in (usual, given))
+        share = Counter(name for text in learnt for name in set(self.parts(text)))
+        often = [name for name, count in share.most_common(WATCHED) if count >= max(RARE * len(learnt), 2)]
+        found = [Look("values in the answer", _amounts(before), _amounts(after))]
+        return found + [Look(f"has '{name}'", _there(before, name), _there(after, name)) for name in sorted(often)]
+
     def facts(self, answers: Answers) -> dict[str, Any]:
         """Fulfilment of each criterion, in the mean."""
         each = self._assessed(answers)
         return {"criteria": {name: float(np.mean([one.parts[name] for one in each])) for name in self.criteria}}
+
+
+def _amounts(answers: Sequence[Counter[str]]) -> Floats:
+    return np.array([sum(one.values()) for one in answers], dtype=np.float64)
+
+
+def _there(answers: Sequence[Counter[str]], name: str) -> Floats:
+    return np.array([float(name in one) for one in answers], dtype=np.float64)
 
 
 def _beliefs(said: str, pricing: Pricing) -> tuple[Any, Pricing, Doubts]:

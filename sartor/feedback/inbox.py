@@ -27,6 +27,14 @@ class Log(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """Wait until everything that was written down before is on disk.
+
+        Raises:
+            StoreError: it is not.
+        """
+        ...
+
 
 class Inbox:
     """Where feedback of one store goes."""
@@ -79,6 +87,10 @@ class Inbox:
         said = read(body, tenant=caller.tenant, key=caller.key, at=self._clock(), new_id=_new_id, mark=self._mark)
         _refuse_reserved(caller, said)
         before, exchange = await asyncio.to_thread(self._look, said)
+        if before is None and exchange is None and said.exchange:
+            # Who answers at once speaks of an exchange that this process has still in memory.
+            await asyncio.to_thread(self._log.flush)
+            before, exchange = await asyncio.to_thread(self._look, said)
         check(said.metric, said.value, metrics, self._labels_of(exchange.task) if exchange and exchange.task else ())
         reads = self._reads_of(exchange.task) if exchange and exchange.task else None
         if reads is not None and said.metric == "demonstration":

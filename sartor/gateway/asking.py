@@ -185,7 +185,7 @@ class Asking:
         answer = self.answer
         assert answer is not None
         if answer.reply is not None:
-            if self.served is not None and answer.output in self.served.labels:
+            if self.served is not None and answer.output in self.served.known:
                 self.label = answer.output
             return answer.reply if self.endpoint == "embeddings" else renamed(answer.reply, self.ident)
         return orjson.dumps(self.completed() | {"usage": openai.usage_object(answer.usage)})
@@ -259,7 +259,7 @@ class Asking:
         if answer is not None:
             hops = booking.hops_of(answer)
         spec = served.route.capture if served else NOTHING
-        exchange = self._exchange(booking.rows(hops, served.labels if served else ()), status, error)
+        exchange = self._exchange(booking.rows(hops, served.known if served else ()), status, error)
         content = None if spec.level == "off" else Content(self.request.body, answered)
         waiting = desk.recorder.record(exchange, content, spec)
         money = exchange.cost / NANO

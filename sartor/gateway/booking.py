@@ -1,6 +1,6 @@
 """The account of one request: what was asked on the way to its answer, in whole nano-units. Knows no HTTP, no store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from typing import Literal
 
 from sartor.core.predict import Hop, Prediction
@@ -20,8 +20,8 @@ def hops_of(answer: Prediction) -> tuple[Hop, ...]:
     return (hop,)
 
 
-def rows(hops: Iterable[Hop], labels: Sequence[str]) -> list[HopRow]:
-    """The hops as they are booked. What an upstream said is kept only where it is one of the labels."""
+def rows(hops: Iterable[Hop], labels: Container[str]) -> list[HopRow]:
+    """The hops as they are booked. What an upstream said is kept only where it is an answer to the task."""
     return [
         HopRow(
             hop.served_by,

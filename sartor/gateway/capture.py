@@ -103,6 +103,9 @@ class Unwritten:
         """
         raise self._why
 
+    def flush(self) -> None:
+        """Nothing is waiting."""
+
     def counts(self) -> Mapping[str, int]:
         """What was dropped since the start."""
         return {"written": 0, "dropped_content": 0, "dropped_records": self._dropped, "failures": 0}

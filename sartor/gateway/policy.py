@@ -15,6 +15,7 @@ from sartor.core.route import Target
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
 from sartor.gateway.answers import PLAIN, form_of, label_in, label_of
+from sartor.gateway.documents import Documents, Reads
 from sartor.gateway.hops import hops_of, whole
 
 POLICIES = Shelf("sartor.gateway.policies")
@@ -50,6 +51,8 @@ class Tools:
     task: Task | None = None
     """Whose value function applies; None for a route that passes chats through."""
     labels: tuple[str, ...] = ()
+    reads: Reads | None = None
+    """What brings an answer to the task's one form; None where answers are labels, or pass as they are."""
     embed: Callable[[str, Sequence[str]], Awaitable[Floats]] | None = None
     """(base, texts) -> (texts, d) L2-normalised embeddings; None where no base is at hand."""
     clock: Callable[[], float] = field(default=lambda: 0.0)
@@ -70,7 +73,8 @@ def side(salt: str, request: Request) -> float:
 def build(target: Target, tools: Tools) -> Predictor:
     """The predictor of a nested target: `{use: …}` is taken from the shelf, a name is looked up.
 
-    Where there are labels, what a name answers is read as one of them (`output`), whatever its form.
+    Where there are labels, what a name answers is read as one of them (`output`), whatever its form; where a document
+    is wanted, as that.
 
     Raises:
         NotFoundError: no such policy, or no such name.
@@ -78,6 +82,8 @@ def build(target: Target, tools: Tools) -> Predictor:
     """
     if isinstance(target, str):
         found = tools.target(target)
+        if tools.reads is not None:
+            return Documents(found, tools.reads)
         return Labelled(found, tools.labels) if tools.labels else found
     settings = dict(target)
     plugin = POLICIES.take(str(settings.pop("use", "")))
@@ -127,6 +133,7 @@ class Labelled:
         return replace(answer, output=found, hops=(*before, replace(last, output=found)))
 
 
-def valid(answer: Prediction, labels: Sequence[str]) -> bool:
-    """Whether an answer is one: a label where there are labels, else anything."""
-    return answer.output is not None or (not labels and answer.reply is not None)
+def valid(answer: Prediction, tools: Tools) -> bool:
+    """Whether an answer is one: a label where there are labels, a document where one is wanted, else anything."""
+    anything = not tools.labels and tools.reads is None
+    return answer.output is not None or (anything and answer.reply is not None)

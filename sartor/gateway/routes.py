@@ -1,7 +1,7 @@
 """The names that clients may ask for, and what answers under each. Knows no store: who builds the app supplies them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,6 +54,8 @@ class Served:
     """Of the task, where it has one."""
     writes: bool = False
     """Whether the task's answers are written, rather than labels."""
+    readable: Container[str] = ()
+    """All that can be an answer where answers are written."""
     unmatched: Predictor | None = None
     """What gets requests whose input is not found in the prompt."""
     price: Callable[[Usage], float] | None = None
@@ -62,6 +64,11 @@ class Served:
     """Seconds since 1970 at which it began to answer."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What /v1/models tells besides: `version`, `shutdown_date`."""
+
+    @property
+    def known(self) -> Container[str]:
+        """What can be an answer to the task."""
+        return self.labels or self.readable
 
 
 class Routes(Protocol):

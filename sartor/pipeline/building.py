@@ -18,6 +18,7 @@ from sartor.core.task import Task
 from sartor.data.kind import kind_of
 from sartor.gateway.policy import Purse, Tools, build
 from sartor.gateway.routes import Served
+from sartor.pipeline.answerable import answerable, reads_of
 from sartor.pipeline.declared import ROUTE, UPSTREAM
 from sartor.pipeline.serve import Bound, Handles, contract_of, is_handle, variant_named
 from sartor.pipeline.workshop import Workshop
@@ -35,8 +36,8 @@ class Aids:
     """What a running server lends to policies."""
 
     background: Callable[[Coroutine[Any, Any, None]], bool]
-    shadowed: Callable[[Route, tuple[str, ...], Request, Prediction | Exception], None]
-    """(route, labels of its task, request, what the shadow said or how it failed)."""
+    shadowed: Callable[[Route, Sequence[str], Request, Prediction | Exception], None]
+    """(route, what can be an answer to its task, request, what the shadow said or how it failed)."""
     purse: Purse
     clock: Callable[[], float]
 
@@ -207,16 +208,18 @@ class Builder:
     def _route(self, name: str, record: str, view: View) -> Built:
         route = self._declared(name, record, view)
         task, labels = self._task(route)
+        known = answerable(task, labels) if task is not None and kind_of(task).written else labels
         asked = _Asked(self._handles, view)
         aids = self._aids
         tools = Tools(
             route=name,
             target=lambda wanted: asked.target(wanted) if isinstance(wanted, str) else build(wanted, tools),
             background=aids.background,
-            shadowed=lambda request, said: aids.shadowed(route, labels, request, said),
+            shadowed=lambda request, said: aids.shadowed(route, known, request, said),
             purse=aids.purse,
             task=task,
             labels=labels,
+            reads=reads_of(task) if task is not None and task.answer.json_schema else None,
             embed=lambda base, texts: self._embed(view, base, texts),
             clock=aids.clock,
         )
@@ -235,6 +238,7 @@ class Builder:
             route=route,
             labels=labels,
             writes=task is not None and kind_of(task).written,
+            readable=known,
             unmatched=unmatched,
             price=_dearest([view.upstreams[name].price for name in asked.used if name in view.upstreams]),
             created=seconds_of(origin.moved),

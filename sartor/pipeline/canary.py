@@ -10,9 +10,10 @@ import numpy as np
 
 from sartor.core.records import Decision
 from sartor.core.route import Route
-from sartor.core.rows import Hierarchy
+from sartor.core.rows import SPLITS, Snapshot
 from sartor.core.task import FeedbackMetric, Task
 from sartor.core.traffic import NANO
+from sartor.data.kind import kind_of
 from sartor.evaluation.exposed import ARMS, Outcomes
 from sartor.evaluation.gates.canary import NAME, Settings, Verdict, judge_canary
 from sartor.evaluation.terms import Terms
@@ -171,7 +172,7 @@ def _delay(item: Outcome) -> float:
 
 
 def terms_for(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
-    """The value function of the route's task on the labels of its live variant."""
+    """The value function of the route's task on the rows of its live variant; of none where its labels are open."""
     if not route.task:
         return None, None
     task = Task.model_validate(contract_of(shop, route.task).contract)
@@ -179,9 +180,18 @@ def terms_for(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
     if live is not None:
         dataset: Any = shop.store.ledger.get(variant_named(shop, live.digest).data)
         return task, terms_of(task, open_dataset(shop, dataset))
-    if not task.labels:
+    if not (task.labels or kind_of(task).written):
         return task, None
-    return task, Terms.of(task, task.labels, Hierarchy())
+    return task, terms_of(_without_rows(task), Snapshot(dict.fromkeys(SPLITS, ()), task.labels))
+
+
+def _without_rows(task: Task) -> Task:
+    """The contract where nobody's recorded answers can be looked up."""
+    escalate = task.value.escalate
+    if escalate is None or escalate.column is None:
+        return task
+    value = task.value.model_copy(update={"escalate": escalate.model_copy(update={"column": None})})
+    return task.model_copy(update={"value": value})
 
 
 def _settings(route: Route, task: Task | None, terms: Terms | None) -> Settings:

@@ -11,7 +11,7 @@ from sartor.core.records import Dataset, Report
 from sartor.core.route import Route
 from sartor.core.rows import Snapshot
 from sartor.core.task import Task
-from sartor.core.value import choose
+from sartor.data.kind import kind_of
 from sartor.evaluation.answers import Answers
 from sartor.evaluation.guarantee import Certificate
 from sartor.evaluation.guarantee import certify as guarantee
@@ -79,7 +79,7 @@ def certify_route(
     variant, slices = variant_named(shop, bound.variant), bound.task.data.slices
     kept = answer(shop, EmbeddingCache(shop), variant, dataset, snapshot, SPLIT, slices)
     confidence, wrong = decided(bound.task, snapshot, read_answers(shop, kept))
-    giant = _giant_wrong(snapshot, against) if against else None
+    giant = _giant_wrong(bound.task, snapshot, against) if against else None
     found = guarantee(confidence, wrong, alpha=alpha, delta=delta, giant_wrong=giant)
     report = _keep(shop, bound, dataset, found)
     applied = apply and found.threshold is not None
@@ -90,11 +90,22 @@ def certify_route(
 
 
 def decided(task: Task, snapshot: Snapshot, answers: Answers) -> tuple[Floats, Floats]:
-    """(rows,) confidence of the least-cost answers, and 1.0 where they are wrong: as the gateway would give them."""
-    terms = terms_of(task, snapshot)
-    probabilities = np.asarray(answers.probabilities, dtype=np.float64)
-    chosen = choose(probabilities, terms.matrix).answer
-    return probabilities[np.arange(len(chosen)), chosen], (chosen != answers.true).astype(np.float64)
+    """(rows,) confidence of the least-cost answers, and 1.0 where they are wrong: as the gateway would give them.
+
+    Raises:
+        AskError: the variant says nothing of how sure it is.
+    """
+    judging = terms_of(task, snapshot).judging
+    here = judging.here(answers)
+    confidence = judging.chances(here)
+    if confidence is None:
+        raise AskError(
+            f"What answers '{task.name}' here gives no chance that it is right, so that there is nothing to compare "
+            "with a threshold.",
+            param="policy.local",
+            code="no_confidence",
+        )
+    return confidence, 1.0 - judging.judge(here).right
 
 
 def _policy(route: Route) -> dict[str, Any]:
@@ -111,7 +122,7 @@ def _policy(route: Route) -> dict[str, Any]:
     return policy
 
 
-def _giant_wrong(snapshot: Snapshot, column: str) -> Floats:
+def _giant_wrong(task: Task, snapshot: Snapshot, column: str) -> Floats:
     rows = snapshot.splits[SPLIT]
     if not any(row.extra.get(column) for row in rows):
         raise AskError(
@@ -119,7 +130,10 @@ def _giant_wrong(snapshot: Snapshot, column: str) -> Floats:
             param="against",
             code="no_recorded_answers",
         )
-    return np.array([float(row.extra.get(column) != row.label) for row in rows])
+    kind, judging = kind_of(task), terms_of(task, snapshot).judging
+    said = [kind.truth(task, row.extra.get(column)) for row in rows]
+    right = [text is not None and judging.same(row.label or "", text) for row, text in zip(rows, said, strict=True)]
+    return 1.0 - np.array(right, dtype=np.float64)
 
 
 def _keep(shop: Workshop, bound: Bound, dataset: Dataset, found: Certificate) -> str:

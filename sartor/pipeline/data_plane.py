@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,7 +157,7 @@ class ShadowBooks:
     recorder: Recorder | Unwritten
     counters: Counters
 
-    def shadowed(self, route: Route, labels: tuple[str, ...], request: Request, said: Prediction | Exception) -> None:
+    def shadowed(self, route: Route, known: Sequence[str], request: Request, said: Prediction | Exception) -> None:
         """One shadow's answer, or how it failed."""
         exchange = Exchange(
             id=f"shadow-{request.id}",
@@ -174,17 +174,18 @@ class ShadowBooks:
             exchange.decision, exchange.status = "failed", getattr(said, "http_status", 500)
             exchange.error = getattr(said, "code", type(said).__name__)
         else:
-            _tell(exchange, said, labels)
+            _tell(exchange, said, known)
         self.counters.exchange(exchange)
         self.recorder.record(exchange, None, Capture(level="off"))
 
 
-def _tell(exchange: Exchange, said: Prediction, labels: tuple[str, ...]) -> None:
+def _tell(exchange: Exchange, said: Prediction, known: Sequence[str]) -> None:
     """Write an answer into its exchange."""
-    exchange.hops = booking.rows(booking.hops_of(said), labels)
+    exchange.hops = booking.rows(booking.hops_of(said), known)
     exchange.cost = sum(hop.cost for hop in exchange.hops)
     exchange.version = exchange.variant = said.served_by
     exchange.decision, exchange.confidence = said.decision, said.confidence
-    exchange.label = label_in(said.output, labels)
+    output = said.output
+    exchange.label = output if output is not None and output in known else label_in(output, known)
     exchange.input_tokens, exchange.output_tokens = said.usage.input_tokens, said.usage.output_tokens
     exchange.seconds = exchange.first_seconds = sum(hop.seconds for hop in exchange.hops)

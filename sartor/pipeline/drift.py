@@ -189,25 +189,26 @@ def _series(
 
 
 def _of_answers(place: _Place, seen: Sequence[Seen], sighted: Sighted | None) -> list[Series]:
-    answers, known = place.answers, {label: i for i, label in enumerate(place.variant.labels)}
-    mine = [one for one in seen if one.label in known and one.confidence is not None]
+    answers, judging = place.answers, place.terms.judging
+    mine = [one for one in seen if one.label is not None and one.confidence is not None and judging.can_be(one.label)]
     at, ids = np.array([one.at for one in mine]), [one.id for one in mine]
     rows = np.flatnonzero(answers.answer >= 0)
-    assert answers.probabilities is not None
-    given = answers.answer[rows]
-    labels = np.array([known[str(one.label)] for one in mine], dtype=np.float64)
-    learnt = np.array(place.snapshot.targets("train"))
-    usual = np.bincount(learnt[learnt >= 0], minlength=len(place.variant.labels)) + 1.0
-    values = given.astype(np.float64), labels
-    found = [Series("answers", "labels", *values, ids, at, names=place.variant.labels, usual=usual)]
-    # Rounded, since batches of other sizes differ in the last digits.
-    sure = np.round(np.array([one.confidence for one in mine], dtype=np.float64), 4)
-    confidence = np.round(answers.probabilities[rows, given].astype(np.float64), 4)
-    found.append(Series("confidence", "confidence of the answer", confidence, sure, ids, at))
+    learnt = [row.label for row in place.snapshot.splits["train"] if row.label is not None]
+    usual, given = judging.texts(answers)[1][rows].tolist(), [str(one.label) for one in mine]
+    found = [
+        Series("answers", look.title, look.usual, look.given, ids, at, names=look.names, usual=look.learnt)
+        for look in judging.looks(learnt, usual, given)
+    ]
+    chances = judging.chances(answers)
+    if chances is not None:
+        # Rounded, since batches of other sizes differ in the last digits.
+        sure = np.round(np.array([one.confidence for one in mine], dtype=np.float64), 4)
+        found.append(Series("confidence", "confidence of the answer", np.round(chances[rows], 4), sure, ids, at))
+    whole = len(found)
     for column in place.task.drift.slices:
         assert sighted is not None
         value_of = dict(zip(sighted.ids, sighted.columns[column], strict=True))
-        found += _apart(found[:2], column, _row_values(place, column)[rows], [value_of.get(id_) for id_ in ids])
+        found += _apart(found[:whole], column, _row_values(place, column)[rows], [value_of.get(id_) for id_ in ids])
     return found
 
 

@@ -15,14 +15,18 @@ from sartor.core.canonical import digest
 from sartor.core.licence import Licence
 from sartor.core.predict import Floats, Request
 from sartor.core.records import Artifact, Dataset, Record, Variant
-from sartor.core.rows import Snapshot
+from sartor.core.rows import Row, Snapshot
 from sartor.core.task import Task
 from sartor.core.traffic import Exchange
-from sartor.evaluation.answers import Answers
+from sartor.data.kind import kind_of
+from sartor.evaluation.answers import Answers, collect
+from sartor.evaluation.judging import Judging
 from sartor.feedback.views import TextViews
 from sartor.gateway.unpack import find_input
+from sartor.pipeline.answer import likeliest
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.serve import fleet_of
+from sartor.pipeline.terms import terms_of
 from sartor.pipeline.traffic import content_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import ENGINES
@@ -69,6 +73,7 @@ class Sight:
     variant: Variant
     snapshot: Snapshot
     views: TextViews
+    judging: Judging
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,14 +84,20 @@ class Sight:
         """(rows, names) of the validation rows that were answered."""
         rows = {row.id: row.text for row in self.snapshot.splits["validation"]}
         assert answers.out_of_scope is not None
-        assert answers.probabilities is not None
         texts = [rows[id_] for id_ in answers.ids.tolist()]
-        return self._side_by_side(texts, answers.out_of_scope, answers.probabilities.max(axis=1))
+        return self._side_by_side(texts, answers.out_of_scope, self._sure(answers))
 
     def looked_at(self, texts: Sequence[str], answered: Sequence[Answered]) -> Floats:
         """(texts, names) of texts and what the variant says of them."""
-        confidence = np.array([one.probabilities.max() for one in answered])
-        return self._side_by_side(texts, np.array([one.out_of_scope for one in answered]), confidence)
+        predictions = likeliest(self.variant).decide(self.variant.digest, answered)
+        rows = [Row(id=str(place), text=text) for place, text in enumerate(texts)]
+        answers = collect(rows, self.variant.labels, predictions)
+        return self._side_by_side(texts, np.array([one.out_of_scope for one in answered]), self._sure(answers))
+
+    def _sure(self, answers: Answers) -> Floats:
+        """(rows,) chance of the likeliest answer; 0 where nothing is known of it."""
+        confidence = self.judging.judge(answers).confidence
+        return np.zeros(len(answers)) if confidence is None else confidence
 
     def _known_only(self, column: str, requests: Sequence[Request]) -> tuple[str, ...]:
         """A column's values, of those that validation rows have; others are not kept, since they may be a person's."""
@@ -151,7 +162,8 @@ class Sight:
 
 def sight_of(task: Task, variant: Variant, dataset: Dataset, snapshot: Snapshot) -> Sight:
     """How a task's inputs are looked at: fitted on the variant's training rows."""
-    return Sight(task, variant, snapshot, _views(dataset, snapshot))
+    views, judging = _views(task, dataset, snapshot), terms_of(task, snapshot).judging
+    return Sight(task, variant, snapshot, views, judging)
 
 
 def seen_of(shop: Workshop, task: Task, variant: Variant, since: float) -> list[Seen]:
@@ -189,12 +201,12 @@ _KNOWN: dict[str, TextViews] = {}
 MOST_KNOWN = 8
 
 
-def _views(dataset: Dataset, snapshot: Snapshot) -> TextViews:
+def _views(task: Task, dataset: Dataset, snapshot: Snapshot) -> TextViews:
     if dataset.digest not in _KNOWN:
         if len(_KNOWN) >= MOST_KNOWN:
             _KNOWN.clear()
-        rows = snapshot.splits["train"]
-        _KNOWN[dataset.digest] = TextViews.fit([row.text for row in rows], [row.label or "" for row in rows])
+        rows, sort = snapshot.splits["train"], kind_of(task).stratum
+        _KNOWN[dataset.digest] = TextViews.fit([row.text for row in rows], [sort(row) for row in rows])
     return _KNOWN[dataset.digest]
 
 

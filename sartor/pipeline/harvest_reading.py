@@ -6,7 +6,7 @@ Reads log and index; decides nothing. Late outcomes find their exchange by the b
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -58,7 +58,7 @@ def spoken(
     """
     index = shop.store.traffic.index
     index.catch_up()
-    said = _standing(index.all_feedback(tenant), task, until)
+    said = [_in_form(item, task) for item in _standing(index.all_feedback(tenant), task, until)]
     by_exchange: defaultdict[tuple[str, str], list[Feedback]] = defaultdict(list)
     by_business: defaultdict[tuple[str, str], list[Feedback]] = defaultdict(list)
     for item in said:
@@ -74,6 +74,14 @@ def spoken(
         business = exchange.business or (min(keys) if keys else "")
         found.append(Spoken(exchange, business, hear(exchange, told, labels, task.feedback, task.relabel)))
     return sorted(found, key=lambda one: (one.exchange.at, one.exchange.id))
+
+
+def _in_form(said: Feedback, task: Task) -> Feedback:
+    """What was said in its one form: what came before its exchange was kept as it came. What is no answer stays so."""
+    if said.metric == "demonstration" and isinstance(said.value, str):
+        with suppress(AskError):
+            return replace(said, value=kind_of(task).read(task, said.value))
+    return said
 
 
 def _exchanges(shop: Workshop, task: Task, tenant: str | None, until: float | None) -> Iterator[Exchange]:

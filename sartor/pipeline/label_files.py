@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "picked": ("picked",),
 }
 """What is read of a CSV file, and the names that its column may have."""
+
+
+HELD = {"choices": "choices", "textarea": "text"}
+"""Type of a result of Label Studio -> where in it the answer stands."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,12 @@ def export(desk: Desk, target: Path, who: str, *, size: int = 100, form: Form | 
         text = _csv(sitting.items)
     else:
         version = desk.variant.digest[:12] if desk.variant else ""
-        tasks = [_task(item, version, place) for place, item in enumerate(sitting.items)]
+        made = _choices if desk.labels else _text_area
+        tasks = [_task(item, version, place, made) for place, item in enumerate(sitting.items)]
         text = json.dumps(tasks, ensure_ascii=False, indent=1)
     target.write_text(text, encoding="utf-8")
-    return Exported(str(target), len(sitting.items), "" if form == "csv" else config(desk.labels))
+    shown = "" if form == "csv" else config(desk.labels) if desk.labels else written_config()
+    return Exported(str(target), len(sitting.items), shown)
 
 
 def config(labels: tuple[str, ...]) -> str:
@@ -79,6 +85,14 @@ def config(labels: tuple[str, ...]) -> str:
     )
 
 
+def written_config() -> str:
+    """The labelling configuration of a Label Studio project whose answers are written: documents as JSON, or texts."""
+    return (
+        '<View>\n  <Text name="text" value="$text"/>\n  <TextArea name="label" toName="text" rows="8" editable="true" '
+        'maxSubmissions="1" required="true"/>\n</View>'
+    )
+
+
 def _form(path: Path) -> Form:
     forms: dict[str, Form] = {".json": "label-studio", ".csv": "csv"}
     if path.suffix not in forms:
@@ -88,21 +102,21 @@ def _form(path: Path) -> Form:
     return forms[path.suffix]
 
 
-def _task(item: Item, version: str, place: int) -> dict[str, Any]:
+def _choices(label: str) -> dict[str, Any]:
+    return {"type": "choices", "value": {"choices": [label]}}
+
+
+def _text_area(label: str) -> dict[str, Any]:
+    return {"type": "textarea", "value": {"text": [label]}}
+
+
+def _task(item: Item, version: str, place: int, made: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     data = {"text": item.text, "item": item.item, "picked": item.picked, "rank": place + 1}
     guesses = [
         {
             "model_version": version,
             "score": share,
-            "result": [
-                {
-                    "from_name": "label",
-                    "to_name": "text",
-                    "type": "choices",
-                    "score": share,
-                    "value": {"choices": [label]},
-                }
-            ],
+            "result": [{"from_name": "label", "to_name": "text", "score": share, **made(label)}],
         }
         for label, share in item.guesses[:1]
     ]
@@ -229,12 +243,14 @@ def _tasks(path: Path) -> list[Any]:
 
 def _choice(said: Mapping[str, Any]) -> str:
     for part in said.get("result") or ():
-        value = part.get("value") if isinstance(part, dict) and part.get("type") == "choices" else None
-        choices = value.get("choices") if isinstance(value, dict) else None
-        if isinstance(choices, list) and choices:
-            if len(choices) > 1:
-                raise AskError(f"{len(choices)} labels were chosen ({', '.join(map(str, choices))}); it takes one.")
-            return str(choices[0])
+        kind = part.get("type") if isinstance(part, dict) else None
+        value = part.get("value") if kind in HELD else None
+        held: Any = value.get(HELD[str(kind)]) if isinstance(value, dict) else None
+        given = [held] if isinstance(held, str) else held
+        if isinstance(given, list) and given:
+            if len(given) > 1:
+                raise AskError(f"{len(given)} labels were chosen ({', '.join(map(str, given))[:200]}); it takes one.")
+            return str(given[0])
     return ""
 
 

@@ -8,7 +8,7 @@ between others, `sitting` and `seconds`. Who can't tell leaves a `comment` with 
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from sartor.core.canonical import digest
@@ -64,7 +64,8 @@ def answer(desk: Desk, given: Given, *, now: float | None = None) -> dict[str, A
     """Keep what somebody said; it is on disk when this returns. The same again changes nothing.
 
     Raises:
-        AskError: no name, or an unknown way of picking; who decides has taken part in the dispute.
+        AskError: no name, or an unknown way of picking; who decides has taken part in the dispute; what should be a
+            document is none.
         NotFoundError: no such label (the nearest is named), or no such row.
     """
     now = time.time() if now is None else now
@@ -76,14 +77,15 @@ def answer(desk: Desk, given: Given, *, now: float | None = None) -> dict[str, A
     pen.flush()
     desk.shop.store.traffic.index.catch_up()
     Claims(desk.shop.store.ledger.database).release(desk.task.name, said.source_id, [given.item])
-    return {"item": given.item, "label": given.label, "id": said.id, "new": True}
+    label = said.value if said.metric == "demonstration" else ""
+    return {"item": given.item, "label": label, "id": said.id, "new": True}
 
 
 def feedback_of(desk: Desk, given: Given, at: float) -> Feedback | None:
     """What somebody said, as it is kept; None where they have said so before and it stands."""
     who = named(given.who)
     if given.label:
-        check_label(desk, given.label)
+        given = replace(given, label=check_label(desk, given.label))
     if given.picked not in get_args(How):
         raise unknown("way to pick rows", given.picked, get_args(How), param="picked")
     tenant = _tenant_of(desk, given.item)
@@ -143,16 +145,18 @@ def leave(desk: Desk, who: str) -> None:
     Claims(desk.shop.store.ledger.database).release(desk.task.name, named(who))
 
 
-def check_label(desk: Desk, label: str) -> None:
-    """Refuse what is no label of the task.
+def check_label(desk: Desk, label: str) -> str:
+    """An answer in its one form; what is none is refused.
 
     Raises:
-        NotFoundError: the nearest is named, and the known ones.
+        NotFoundError: it is no label; the nearest is named, and the known ones.
+        AskError: it is no answer that could have been written.
     """
     if not desk.labels:
-        reads_of(desk.task)(label)
-    elif label not in desk.labels:
+        return reads_of(desk.task)(label)
+    if label not in desk.labels:
         raise unknown("label", label[:80], desk.labels, param="label")
+    return label
 
 
 def _tenant_of(desk: Desk, item: str) -> str:

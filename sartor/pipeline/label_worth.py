@@ -19,12 +19,16 @@ from sartor.pipeline.bases import embedder
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.label_pool import Desk, Entry
-from sartor.pipeline.serve import fleet_of
+from sartor.pipeline.serve import answering_of, fleet_of
+from sartor.pipeline.terms import terms_of
+from sartor.serving.fleet import Answered
 
 MOST_LEARNED = 3000
 """Rows that the model has learned from, of which account is taken; a sample where there are more."""
 TFIDF_WORDS = 20_000
 BATCH = 256
+GUESSES = 9
+"""Answers of the model's that are offered to choose from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,9 @@ class Worth:
 
     entries: Sequence[Entry]
     shares: Floats
-    """(entries, labels) probabilities, in the order of the desk's labels."""
+    """(entries, labels) probabilities, in the order of the desk's labels; (entries, 0) where answers are written."""
+    guesses: Sequence[Sequence[tuple[str, float]]]
+    """(entries,) the model's likeliest answers, each with its chance; none where nothing was made yet."""
     lost: Floats
     """(entries,) money expected to be lost for not knowing, over the requests that each stands for."""
     around: Surroundings
@@ -54,18 +60,51 @@ class Worth:
 
 def weigh(desk: Desk, entries: Sequence[Entry]) -> Worth:
     """What not knowing each entry costs, and what lies near what. There must be at least one."""
-    index = {label: i for i, label in enumerate(desk.labels)}
-    shares = _shares(desk, [entry.text for entry in entries])
-    barred = np.array([index.get(entry.barred, -1) for entry in entries])
-    shares = doubted(shares, barred, np.array([entry.doubt for entry in entries]))
-    matrix, target = _costs(desk)
+    shares, guesses, lost = _of_labels(desk, entries) if desk.labels else _of_written(desk, entries)
     counts = np.array([entry.requests for entry in entries], dtype=np.float64)
     learned = [row.text for row in desk.learned()]
     if len(learned) > MOST_LEARNED:
         drawn = np.random.default_rng(desk.task.seed).choice(len(learned), MOST_LEARNED, replace=False)
         learned = [learned[i] for i in np.sort(drawn)]
     around = surroundings(_vectors(desk, [*(entry.text for entry in entries), *learned]))
-    return Worth(entries, shares, regret(shares, matrix, target) * counts, around)
+    return Worth(entries, shares, guesses, lost * counts, around)
+
+
+_Guesses = list[list[tuple[str, float]]]
+
+
+def _of_labels(desk: Desk, entries: Sequence[Entry]) -> tuple[Floats, _Guesses, Floats]:
+    """Probabilities, the likeliest labels, and (entries,) money expected to be lost."""
+    index = {label: i for i, label in enumerate(desk.labels)}
+    shares = _shares(desk, [entry.text for entry in entries])
+    barred = np.array([index.get(entry.barred, -1) for entry in entries])
+    shares = doubted(shares, barred, np.array([entry.doubt for entry in entries]))
+    matrix, target = _costs(desk)
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :GUESSES] if desk.variant else np.zeros((len(shares), 0), int)
+    guesses = [
+        [(desk.labels[i], round(float(row[i]), 4)) for i in places]
+        for row, places in zip(shares, best.tolist(), strict=True)
+    ]
+    return shares, guesses, regret(shares, matrix, target)
+
+
+def _of_written(desk: Desk, entries: Sequence[Entry]) -> tuple[Floats, _Guesses, Floats]:
+    """The same of answers that are written: a record's worth is what its decision is expected to lose.
+
+    Where somebody has said that an answer is wrong, that is what it loses if it is not right in all.
+    """
+    none = np.zeros((len(entries), 0))
+    if desk.variant is None or desk.dataset is None:
+        return none, [[] for _ in entries], np.ones(len(entries))
+    deciding = answering_of(desk.shop, desk.task, desk.variant)
+    decided = deciding.decide(desk.variant.digest, _asked(desk, desk.variant, [entry.text for entry in entries]))
+    sure = np.array([one.confidence or 0.0 for one in decided])
+    lost = np.maximum(np.array([one.expected_cost or 0.0 for one in decided]), 0.0)
+    most = terms_of(desk.task, open_dataset(desk.shop, desk.dataset)).judging.limits()[1]
+    doubt = np.array([entry.doubt for entry in entries])
+    wrong = np.minimum(lost / np.maximum(1.0 - sure, 1e-3), most)
+    guesses = [[(one.output, round(one.confidence or 0.0, 4))] if one.output else [] for one in decided]
+    return none, guesses, (1.0 - doubt) * lost + doubt * np.maximum(wrong, lost)
 
 
 @dataclass(frozen=True)
@@ -94,7 +133,7 @@ def wanted(desk: Desk, worth: Worth | None) -> Wanted:
     """
     newest = next(iter(desk.shop.store.ledger.find(Decision, task=desk.task.name, verb="release", limit=1)), None)
     rows = int(newest.measured.get("rows_needed") or 0) if newest and newest.verdict == "need_data" else 0
-    if not rows or worth is None:
+    if not rows or worth is None or not desk.labels:
         return Wanted(rows, ())
     index = {label: i for i, label in enumerate(desk.labels)}
     known = [index[row.label] for row in desk.learned() if row.label in index]
@@ -107,17 +146,22 @@ def _shares(desk: Desk, texts: Sequence[str]) -> Floats:
     size = len(desk.labels)
     if desk.variant is None:
         return np.full((len(texts), size), 1.0 / size)
-    fleet = fleet_of(desk.shop, EmbeddingCache(desk.shop))
-    found: list[Floats] = []
-    for start in range(0, len(texts), BATCH):
-        desk.shop.progress("weighing", start, len(texts))
-        work = [(desk.variant.digest, text) for text in texts[start : start + BATCH]]
-        found += [answered.probabilities for answered in fleet.probabilities(work)]
-    desk.shop.progress("weighing", len(texts), len(texts))
+    found = [answered.probabilities for answered in _asked(desk, desk.variant, texts)]
     carried = np.stack(found) @ transfer(desk.variant.labels, desk.labels, desk.task.relabel)
     total = carried.sum(axis=1, keepdims=True)
     spread: Floats = np.where(total > 1e-12, carried / np.maximum(total, 1e-12), 1.0 / size)
     return spread
+
+
+def _asked(desk: Desk, variant: Variant, texts: Sequence[str]) -> list[Answered]:
+    """What answers now says of texts."""
+    fleet = fleet_of(desk.shop, EmbeddingCache(desk.shop))
+    found: list[Answered] = []
+    for start in range(0, len(texts), BATCH):
+        desk.shop.progress("weighing", start, len(texts))
+        found += fleet.probabilities([(variant.digest, text) for text in texts[start : start + BATCH]])
+    desk.shop.progress("weighing", len(texts), len(texts))
+    return found
 
 
 def _costs(desk: Desk) -> tuple[Floats, Floats | None]:

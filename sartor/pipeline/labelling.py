@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor.core.errors import NotFoundError
+from sartor.core.errors import AskError, NotFoundError
 from sartor.pipeline.label_pool import Desk, Entry, draw_of
 from sartor.pipeline.label_words import How, check_label, named
 from sartor.pipeline.label_worth import Worth, wanted, weigh
@@ -24,8 +24,6 @@ LEASE = 900.0
 """Seconds for which a row is somebody's after they last did something."""
 NEEDY_SHARE = 0.5
 """Random share of a sitting while the gate waits for labels, since only a random sample is fit for a test."""
-GUESSES = 9
-"""Labels of the model's that are offered to choose from."""
 MOST_SIZE = 500
 
 
@@ -36,7 +34,7 @@ class Item:
     item: str
     text: str
     guesses: tuple[tuple[str, float], ...]
-    """The model's likeliest labels, each with its probability; none where nothing was made yet."""
+    """The model's likeliest answers, each with its chance; none where nothing was made yet."""
     picked: How
     gain: float
     """Money that its label is expected to save per 1,000 requests like those of the pool."""
@@ -88,8 +86,7 @@ def queue(
         NotFoundError: `focus` names no label.
     """
     who, now, size = named(who), time.time() if now is None else now, min(size, MOST_SIZE)
-    for label in focus:
-        check_label(desk, label)
+    _check_focus(desk, focus)
     entries = desk.entries()
     claims = Claims(desk.shop.store.ledger.database)
     held = claims.held(desk.task.name, now=now)
@@ -113,7 +110,7 @@ def dispute_sitting(desk: Desk, who: str) -> Sitting:
     entries = desk.entries()
     disputed = [place for place, entry in enumerate(entries) if entry.disputed and _may(entry, who)]
     worth = weigh(desk, entries) if disputed else None
-    items = [_item(desk, worth, place, "adjudicate", 0.0) for place in disputed] if worth else []
+    items = [_item(worth, place, "adjudicate", 0.0) for place in disputed] if worth else []
     return _sitting(desk, who, items, entries)
 
 
@@ -146,6 +143,17 @@ def _may(entry: Entry, who: str) -> bool:
     return who not in entry.said and who not in entry.unsure and not entry.settled
 
 
+def _check_focus(desk: Desk, focus: Sequence[str]) -> None:
+    if focus and not desk.labels:
+        raise AskError(
+            f"'{desk.task.name}' writes its answers, so there are no labels to look for. Leave them out.",
+            param="focus",
+            code="no_labels",
+        )
+    for label in focus:
+        check_label(desk, label)
+
+
 def _allowed(worth: Worth, free: Iterable[Entry], focus: Sequence[str], desk: Desk) -> list[bool]:
     items = {entry.item for entry in free}
     allowed = np.array([entry.item in items for entry in worth.entries])
@@ -176,7 +184,7 @@ def _choose(desk: Desk, worth: Worth, size: int, *, allowed: list[bool], mine: s
     found = [(int(place), "value", float(gain)) for place, gain in zip(dear.rows, dear.gain, strict=True)]
     ordered = _spread(found[: size - len(special)], [(place, kind, 0.0) for place, kind in special.items()])
     ordered.sort(key=lambda one: worth.entries[one[0]].item not in mine)
-    return [_item(desk, worth, place, kind, gain) for place, kind, gain in ordered]
+    return [_item(worth, place, kind, gain) for place, kind, gain in ordered]
 
 
 _Chosen = tuple[int, Any, float]
@@ -193,14 +201,13 @@ def _spread(many: list[_Chosen], few: list[_Chosen]) -> list[_Chosen]:
     return mixed
 
 
-def _item(desk: Desk, worth: Worth, place: int, picked: How, gain: float) -> Item:
-    entry, shares = worth.entries[place], worth.shares[place]
-    best = np.argsort(-shares, kind="stable")[:GUESSES] if desk.variant else ()
+def _item(worth: Worth, place: int, picked: How, gain: float) -> Item:
+    entry = worth.entries[place]
     said = tuple(sorted(set(entry.said.values()))) if picked == "adjudicate" else ()
     return Item(
         item=entry.item,
         text=entry.text,
-        guesses=tuple((desk.labels[i], round(float(shares[i]), 4)) for i in best),
+        guesses=tuple(worth.guesses[place]),
         picked=picked,
         gain=1000.0 * gain / max(worth.requests, 1),
         why=entry.why,

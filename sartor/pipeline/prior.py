@@ -8,6 +8,8 @@ from typing import Any
 
 from sartor.core.errors import NotFoundError, RefusedError
 from sartor.core.records import Decision, Evidence, Report
+from sartor.core.task import Task
+from sartor.data.kind import kind_of
 from sartor.pipeline.decide import signing_key
 from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
@@ -21,10 +23,16 @@ def state_prior(shop: Workshop, task: str, *, why: str = "") -> dict[str, Any]:
 
     Raises:
         NotFoundError: no such task, or nothing of it is live.
-        RefusedError: the answers have not changed, or the shares of labels alone do not explain how.
+        RefusedError: answers are written; or they have not changed, or the shares of labels alone do not explain how.
     """
     from sartor.pipeline.drift import board
 
+    if kind_of(Task.model_validate(contract_of(shop, task).contract)).written:
+        raise RefusedError(
+            f"'{task}' writes its answers: there are no shares of labels by which they could be reweighed. Learn anew: "
+            f"sartor learn {task}",
+            code="no_shares",
+        )
     found = board(shop, task)
     if found.prior is None:
         raise RefusedError(f"The answers of '{task}' have not changed: there is nothing to correct.", code="no_shift")

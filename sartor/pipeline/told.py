@@ -40,17 +40,17 @@ def told_since(shop: Workshop, task: Task, terms: Terms, variant: str, since: fl
     return sorted((one for one in found if one is not None), key=lambda one: (one.at, one.id))
 
 
-def right_of(item: Outcome) -> bool | None:
+def right_of(item: Outcome, terms: Terms) -> bool | None:
     """Whether an answer was right, as far as somebody who counts has said."""
     told: dict[str, Any] = {metric: value for (metric, source), value in item.feedback.items() if source in COUNTED}
     if "demonstration" in told:
-        return bool(told["demonstration"] == item.label)
+        return item.label is not None and terms.judging.same(str(told["demonstration"]), item.label)
     return bool(told["correct"]) if "correct" in told else None
 
 
 def _told(item: Outcome, task: Task, terms: Terms) -> Told | None:
     when = [at for (_, source), at in item.told.items() if source in COUNTED]
-    lost, right = cost_of(item, task, terms), right_of(item)
+    lost, right = cost_of(item, task, terms), right_of(item, terms)
     if not when or (lost is None and right is None):
         return None
     return Told(

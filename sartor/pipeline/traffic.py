@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +15,14 @@ import orjson
 from sartor.core.canonical import digest
 from sartor.core.errors import AskError, ConflictError, NotFoundError, SartorError, unknown
 from sartor.core.records import TaskRecord
-from sartor.core.task import FeedbackMetric
+from sartor.core.task import FeedbackMetric, Task
 from sartor.core.traffic import NANO, Exchange, Feedback
 from sartor.data import personal
 from sartor.data.tables import csv_rows, json_lines
-from sartor.feedback.reading import check, cleaned, read
+from sartor.feedback.reading import Reads, check, cleaned, read
 from sartor.pipeline.access import audited
+from sartor.pipeline.answerable import reads_of
+from sartor.pipeline.serve import contract_of
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic import old
 from sartor.store.traffic.queries import Filters, Page
@@ -175,6 +177,7 @@ def import_feedback(shop: Workshop, tenant: str, path: Path) -> Imported:
     metrics = declared_metrics(shop)
     traffic.index.catch_up()
     found: dict[str, Feedback] = {}
+    reads: dict[str, Reads] = {}
     rows = 0
     for number, row in _outcomes(path, metrics):
         rows += 1
@@ -188,7 +191,7 @@ def import_feedback(shop: Workshop, tenant: str, path: Path) -> Imported:
                 mark=traffic.mark,
             )
             check(said.metric, said.value, metrics, ())
-            said = cleaned(said, redact)
+            said = cleaned(_in_form(shop, said, reads), redact)
             _unlike(said, found.get(said.id) or traffic.index.feedback(tenant, said.id))
         found[said.id] = said
     new = [said for said in found.values() if traffic.index.feedback(tenant, said.id) is None]
@@ -207,6 +210,16 @@ def import_feedback(shop: Workshop, tenant: str, path: Path) -> Imported:
         for said in found.values()
     )
     return Imported(rows, len(new), joined)
+
+
+def _in_form(shop: Workshop, said: Feedback, reads: dict[str, Reads]) -> Feedback:
+    """A correction in the one form of its exchange's task, where that is known and its answers are written."""
+    found = shop.store.traffic.index.exchange(said.tenant, said.exchange) if said.exchange else None
+    if said.metric != "demonstration" or found is None or not found.task:
+        return said
+    if found.task not in reads:
+        reads[found.task] = reads_of(Task.model_validate(contract_of(shop, found.task).contract))
+    return replace(said, value=reads[found.task](str(said.value)))
 
 
 def _unlike(said: Feedback, before: Feedback | None) -> None:

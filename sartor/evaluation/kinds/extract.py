@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sartor.core.claims import fields_of, parse, tidy
+from sartor.core.claims import field_of, fields_of, leaves, parse, tidy
 from sartor.core.errors import AskError
 from sartor.core.pairing import pairs
 from sartor.core.rows import Snapshot
@@ -26,7 +26,7 @@ def extract(task: Task, snapshot: Snapshot) -> Terms:
     schema = task.answer.json_schema
     costs = [(name, max(pricing.of(name))) for name, _ in fields_of(schema)] or [("", max(pricing.every))]
     most = sum(cost * (REPEATED if "[]" in name else 1) for name, cost in costs)
-    written = Written(_assessor(task, pricing), pricing, most)
+    written = Written(_assessor(task, pricing), pricing, most, parts=_fields)
     return Terms.of_written(task, with_target(task, snapshot, written))
 
 
@@ -55,6 +55,14 @@ def _assessor(task: Task, pricing: Pricing) -> Assess:
         return Assessed(float(whole), lost, counts, {}, tuple(mistakes))
 
     return assess
+
+
+def _fields(said: str) -> list[str]:
+    """The field of each value."""
+    try:
+        return [field_of(path) for path, _ in leaves(parse(said))]
+    except AskError:
+        return []
 
 
 def _reader(schema: Mapping[str, Any], nothing: tuple[str, ...]) -> Callable[[str], Any]:

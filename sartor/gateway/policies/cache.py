@@ -148,7 +148,7 @@ class Cache:
         return settled(answer, (*_again(known, "checked").hops, *hops_of(answer)))
 
     def _good(self, answer: Prediction) -> bool:
-        return answer.decision == "answer" and valid(answer, self._tools.labels) and complete(answer.reply)
+        return answer.decision == "answer" and valid(answer, self._tools) and complete(answer.reply)
 
 
 def _again(answer: Prediction, why: str = "cached") -> Prediction:

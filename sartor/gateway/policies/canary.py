@@ -119,7 +119,7 @@ class Canary:
                 raise
             # Who was drawn pays nothing for it; the failed hop stays in the account of the canary's side.
             return await self._rescued(request, failed(self._params.canary, error, seconds), drawn)
-        self._count(arm, self._tools.clock() - begun, failed=not valid(answer, self._tools.labels))
+        self._count(arm, self._tools.clock() - begun, failed=not valid(answer, self._tools))
         return settled(answer, hops_of(answer), **drawn)
 
     async def _rescued(self, request: Request, hops: tuple[Hop, ...], drawn: dict[str, Any]) -> Prediction:

@@ -132,7 +132,7 @@ class Cascade:
                 carry(error, (*first.hops, *hops))
                 raise
             return self._best(first, *hops)
-        if first.answer is None or valid(answer, self._tools.labels):
+        if first.answer is None or valid(answer, self._tools):
             return settled(answer, (*first.hops, *hops_of(answer)))
         return self._best(first, *hops_of(answer, "no valid answer"))
 

@@ -54,7 +54,7 @@ class Fallback:
                     carry(error, hops)
                     raise
                 continue
-            if valid(answer, self._tools.labels):
+            if valid(answer, self._tools):
                 return settled(answer, (*hops, *hops_of(answer)))
             hops.extend(hops_of(answer, "no valid answer"))
             poor = poor or answer

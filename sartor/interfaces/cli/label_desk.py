@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sartor.core.errors import NotFoundError, nearest
+from sartor.core.errors import AskError, NotFoundError, nearest
 from sartor.interfaces.cli.output import console, say
 from sartor.pipeline.label_pool import Desk
 from sartor.pipeline.label_words import Given, answer, check_label, counted, undo
@@ -237,11 +237,10 @@ class Sit:
 
     def _known(self, word: str) -> str:
         try:
-            check_label(self.desk, word)
-        except NotFoundError as error:
+            return check_label(self.desk, word)
+        except (NotFoundError, AskError) as error:
             say(f"  {error.message}" if len(word) > 1 else "  That key means nothing here.")
             return ""
-        return word
 
     def _keep(self, item: Item, label: str, shown: float) -> None:
         seconds = self.clock() - shown
