@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sartor.core.errors import AskError, MissingExtraError
-from sartor.core.task import Task
+from sartor.core.task import Candidate, Task
 from sartor.data.check import check_task
 from sartor.data.finding import Finding
 from sartor.data.reading import SOURCES
@@ -51,6 +51,7 @@ def check_plugins(task: Task) -> None:
             next_time(task.wheel.schedule, 0.0)
     for candidate in task.candidates:
         _fits_kind(task, candidate.recipe)
+        _fits_device(candidate)
         RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
         if candidate.base:
             entry(candidate.base)
@@ -60,6 +61,23 @@ def kinds_of(recipe: str) -> tuple[str, ...]:
     """Kinds of task that a recipe makes variants for."""
     module = importlib.import_module(RECIPES.take(recipe).module)
     return tuple(getattr(module, "KINDS", ("classify",)))
+
+
+def devices_of(recipe: str) -> tuple[str, ...]:
+    """Where a recipe can train."""
+    module = importlib.import_module(RECIPES.take(recipe).module)
+    return tuple(getattr(module, "DEVICES", ("cpu",)))
+
+
+def _fits_device(candidate: Candidate) -> None:
+    if candidate.device in devices_of(candidate.recipe):
+        return
+    known = [name for name in RECIPES if candidate.device in devices_of(name)]
+    raise AskError(
+        f"Recipe '{candidate.recipe}' does not train on '{candidate.device}'. These do: {', '.join(known)}.",
+        param="candidates.device",
+        code="recipe_not_on_device",
+    )
 
 
 def _fits_kind(task: Task, recipe: str) -> None:

@@ -14,6 +14,7 @@ from sartor.training.job import Draft, Job, Preferences
 from sartor.training.preference import Length, Taught, prefer
 
 KINDS = ("extract", "generate")
+DEVICES = ("cpu", "cuda")
 SIZES = {"small": (1, 500), "medium": (2, 2_000), "large": (3, 20_000)}
 """Epochs, most marks."""
 MS_PER_ROW = {"small": 200.0, "medium": 400.0, "large": 600.0}
