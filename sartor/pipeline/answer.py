@@ -46,7 +46,7 @@ def answer(
 
     def work(_: Path) -> dict[str, Record]:
         rows = snapshot.splits[split]
-        predictor = VariantPredictor(fleet_of(shop, cache), variant.digest, likeliest(variant))
+        predictor = VariantPredictor(fleet_of(shop, cache), variant.digest, likeliest(variant.labels))
         predictions = asyncio.run(_ask(shop, predictor, rows, f"{variant.title}: {split}"))
         answers = collect(rows, variant.labels, predictions, slices)
         charged = sum(prediction.cost for prediction in predictions) / max(len(predictions), 1)
@@ -67,10 +67,14 @@ def answer(
     return made
 
 
-def likeliest(variant: Variant) -> Deciding:
-    """Decisions where every mistake costs 1 and nobody is asked: the likeliest answer, whatever the contract says."""
-    if variant.labels:
-        return Answering(variant.labels, 1.0 - np.eye(len(variant.labels)))
+def likeliest(labels: tuple[str, ...]) -> Deciding:
+    """Decisions where every mistake costs 1 and nobody is asked: the likeliest answer, whatever the contract says.
+
+    Args:
+        labels: of the variant; none where it writes its answers.
+    """
+    if labels:
+        return Answering(labels, 1.0 - np.eye(len(labels)))
     return Stating(Pricing((1.0, 1.0, 1.0)))
 
 

@@ -89,7 +89,7 @@ class Sight:
 
     def looked_at(self, texts: Sequence[str], answered: Sequence[Answered]) -> Floats:
         """(texts, names) of texts and what the variant says of them."""
-        predictions = likeliest(self.variant).decide(self.variant.digest, answered)
+        predictions = likeliest(self.variant.labels).decide(self.variant.digest, answered)
         rows = [Row(id=str(place), text=text) for place, text in enumerate(texts)]
         answers = collect(rows, self.variant.labels, predictions)
         return self._side_by_side(texts, np.array([one.out_of_scope for one in answered]), self._sure(answers))

@@ -192,17 +192,6 @@ def plan_of(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) ->
     return planned(what.onward, _job(shop, cache, what, folder), what.snapshot.splits["train"])
 
 
-def scores(
-    shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path, engine: str, texts: Sequence[str]
-) -> Floats:
-    """(texts, labels) logits of files that `fill` wrote; not for mixtures."""
-    opened = open_engine(engine, shop.store.folder(what.base) if what.base else None, threads=shop.threads)
-    assert isinstance(opened, Engine)
-    opened.add("filled", folder)
-    embed = _embed(shop, cache, what.base) if what.base else None
-    return np.stack([s.logits for s in opened.score([("filled", text) for text in texts], embed=embed)])
-
-
 def draft_of(shop: Workshop, what: Order, filled: Filled) -> Variant:
     """The record of what `fill` wrote, recorded nowhere: it has no files."""
     return _variant(shop, what, filled, {})
@@ -255,7 +244,7 @@ def _job(shop: Workshop, cache: EmbeddingCache, what: Order, folder: Path) -> Jo
         train_groups=[row.group or row.id for row in train] if any(row.group for row in train) else None,
         hierarchy=snapshot.hierarchy,
         base=shop.store.folder(what.base) if what.base else None,
-        embed=_embed(shop, cache, what.base) if what.base else None,
+        embed=embed_of(shop, cache, what.base) if what.base else None,
         writing=_writing(what),
         preferences=lambda: preferences_of(shop, what.task, what.dataset, train),
         attempt=trials_of(shop, shop.store.folder(what.base) if what.base else None),
@@ -308,7 +297,7 @@ def _by_surety(rows: Sequence[Row], weights: Floats | None) -> Floats | None:
     return scaled
 
 
-def _embed(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
+def embed_of(shop: Workshop, cache: EmbeddingCache, base: Base) -> Embed:
     """The base's embeddings through the vault; the engine is opened once, and only where one is missing."""
     opened = lru_cache(lambda: embedder(shop, base))
 

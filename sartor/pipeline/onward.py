@@ -16,7 +16,7 @@ import numpy as np
 from sartor.core.rows import Row
 from sartor.core.section import Pick
 from sartor.core.shelf import Shelf
-from sartor.training.job import Draft, Job
+from sartor.training.job import Draft, Job, Writing
 from sartor.training.strategy import Past, Plan, Skipped
 from sartor.training.weights import Side, interpolate
 
@@ -63,7 +63,7 @@ def planned(onward: Onward, job: Job, rows: Sequence[Row]) -> Plan | Skipped:
     """
     strategy = STRATEGIES.take(onward.strategy.use)
     past = Past(
-        targets=np.asarray(job.train_targets),
+        targets=np.maximum(job.train_targets, 0),  # written answers are all of one sort
         new=np.array([row.id not in onward.learned for row in rows], dtype=bool),
         weights=job.train_weights,
         why_not=onward.why_not or _why_not(onward, job),
@@ -77,6 +77,8 @@ def planned(onward: Onward, job: Job, rows: Sequence[Row]) -> Plan | Skipped:
 def _why_not(onward: Onward, job: Job) -> str:
     if not (onward.start / "head.safetensors").is_file():
         return "what was learned is bound to the words of its rows, or is a mixture: it can't be gone on from"
+    if job.writing is not None:
+        return "whoever learns to write answers begins at its base"
     if not set(onward.labels) & set(job.labels):
         return "the live variant knows none of today's labels"
     return ""
@@ -126,8 +128,14 @@ def _cut(job: Job, plan: Plan) -> Job:
         train_texts=[job.train_texts[row] for row in rows],
         train_targets=np.asarray(job.train_targets)[plan.rows],
         train_weights=weights,
+        writing=None if job.writing is None else _cut_writing(job.writing, rows),
         train_groups=None if job.train_groups is None else [job.train_groups[row] for row in rows],
     )
+
+
+def _cut_writing(writing: Writing, rows: Sequence[int]) -> Writing:
+    rationales = [writing.rationales[row] for row in rows] if writing.rationales else ()
+    return replace(writing, train=[writing.train[row] for row in rows], rationales=rationales)
 
 
 def told(plan: Plan, onward: Onward) -> Mapping[str, Any]:

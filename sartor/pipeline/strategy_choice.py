@@ -11,7 +11,6 @@ three: a variant is made from scratch of the first, each strategy goes on from i
 about the third. Played variants are recorded nowhere. Rows carry the labels that they were given, wrong ones included.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from typing import Final
 
 import numpy as np
 
-from sartor.core.calibration import Calibration
 from sartor.core.predict import Floats
 from sartor.core.records import Dataset, Metric, Record, Report, Variant
 from sartor.core.rows import Row, Snapshot
@@ -33,9 +31,10 @@ from sartor.evaluation.measure import Sample
 from sartor.evaluation.statistics import bootstrap_means, standard_error
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.inspect import Hall
-from sartor.pipeline.make import Order, fill, order, plan_of, scores
+from sartor.pipeline.make import Order, fill, order, plan_of
 from sartor.pipeline.memo import Step, once
 from sartor.pipeline.onward import SCRATCH, Onward
+from sartor.pipeline.played import played_answers
 from sartor.training.strategy import Plan, Skipped
 
 LEAST = 50
@@ -193,7 +192,7 @@ def _played(place: Hall, what: Order, live: Variant, onwards: Sequence[Onward], 
         rows = len(past.onward.splits["train"]) if plan.rows is None else len(plan.rows)
         answers = _asked(place, going, past.after, folder)
         costs = 1000.0 * Sample.of(answers, place.terms).costs
-        right = float((answers.answer == answers.true).mean())
+        right = float(place.terms.judging.judge(place.terms.judging.here(answers)).right.mean())
         found.append(Played(title, costs, rows, plan.descends, right))
     best, chosen = cheapest(found), safest(found)
     return Report(
@@ -265,19 +264,8 @@ def _asked(place: Hall, going: Order, after: Sequence[Row], folder: Path) -> Ans
     """What a played variant answers to the rows that came after, under the task's terms."""
     made = Path(tempfile.mkdtemp(prefix="played-", dir=folder))
     filled = fill(place.shop, place.cache, going, made)
-    logits = scores(place.shop, place.cache, going, made, filled.draft.engine, [row.text for row in after])
-    calibration = Calibration.model_validate(json.loads((made / "calibration.json").read_text(encoding="utf-8")))
+    answers = played_answers(place.shop, place.cache, going, made, filled.draft.engine, after)
     shutil.rmtree(made)
-    shares = calibration.probabilities(logits).astype(np.float32)
-    index = {label: at for at, label in enumerate(going.snapshot.labels)}
-    answers = Answers(
-        ids=np.array([row.id for row in after], dtype=np.str_),
-        true=np.array([index.get(row.label or "", -1) for row in after], dtype=np.int32),
-        answer=shares.argmax(axis=1).astype(np.int32),
-        escalated=np.zeros(len(after), dtype=bool),
-        serving_cost=np.zeros(len(after)),
-        probabilities=shares,
-    )
     return place.terms.judging.redecide(answers)
 
 

@@ -124,7 +124,7 @@ def _loss(place: Hall, what: Order, folder: Path) -> tuple[float, int]:
         embed_cache=place.cache.embed,
         upstreams=KeptUpstreams(shop),
     )
-    said = VariantPredictor(fleet, TRIAL, likeliest(draft)).answer([row.text for row in rows])
+    said = VariantPredictor(fleet, TRIAL, likeliest(draft.labels)).answer([row.text for row in rows])
     answers = collect(rows, draft.labels, said)
     costs = Sample.of(place.terms.judging.redecide(answers), place.terms).costs
     return round(float(costs.mean()), 9), len(rows)
