@@ -34,7 +34,7 @@ HOME = ROOT / ".sartor" / "bench-exit"
 SHOTS, HELD_OUT, TEST = 10, 5, 200
 TITLES = 160
 """Of OA-Mine that are learned from."""
-ASKED, WRITTEN = 100, 16
+ASKED, WRITTEN = 100, 8
 """Test rows that every export answers."""
 TOLERANCE = 1e-4
 CHOOSERS: list[dict[str, Any]] = [
@@ -152,7 +152,7 @@ def _stated(shop: Workshop, *, lm: bool) -> Made:
     body = _oa_mine.body(data, [{"recipe": "rules"}, TAGGER, *([LORA] if lm else [])], 0)
     body["name"] = "oa-mine-exit"
     body["answer"]["instructions"] = "Read the product's attributes."
-    body["answer"]["max_tokens"] = 80
+    body["answer"]["max_tokens"] = 48
     for source, path in zip(body["data"]["sources"], (train, test), strict=True):
         source["path"] = path
     return _made(shop, body)

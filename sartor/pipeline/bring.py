@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sartor.core.errors import AskError, RefusedError
+from sartor.core.errors import AskError, ConflictError, RefusedError
 from sartor.core.licence import Licence
 from sartor.core.records import Base, Dataset, Report, TaskRecord, Variant
 from sartor.core.task import NAME, Candidate, Task
@@ -83,6 +83,7 @@ def bring(
         RefusedError: it holds pickles alone, names code, is damaged, or is an adapter for another base.
         AskError: it can't be used so; says why.
         NotFoundError: nothing stands at the path, or there is no such base or task.
+        ConflictError: another model has the name.
     """
     if not NAME.fullmatch(name):
         raise AskError(f"'{name}' is no name: a-z, 0-9, '.', '_' and '-'.", param="name", code="bad_name")
@@ -101,6 +102,10 @@ def bring(
             made_by="pipeline.bring",
             licence=Licence.union([Licence.of(licence or found.licence), *([own.licence] if own else [])]),
             facts={"kind": found.kind, "labels": list(found.labels), **found.facts},
+        )
+    if any(other.digest != made.digest for other in shop.store.ledger.find(Base, name=made.name, limit=1)):
+        raise ConflictError(
+            f"'{made.name}' is here already and is another model. Give this one another --name.", code="name_taken"
         )
     shop.store.ledger.put(made)
     brought = Brought(made, found.kind, found.left)

@@ -234,6 +234,8 @@ def test_a_strangers_classifier_becomes_a_variant(shop: Workshop, tmp_path: Path
 
     with pytest.raises(AskError, match=r"labels card are not among them.*theirs: ours"):
         bring(shop, tmp_path / "theirs", "theirs", task="desk", licence="owned")
+    with pytest.raises(ConflictError, match="another --name"):
+        bring(shop, tmp_path / "theirs", "theirs", licence="MIT")
     (tmp_path / "theirs" / "labels.json").write_text(json.dumps(["other", "card", "money"]))
     brought = bring(shop, tmp_path / "theirs", "theirs2", task="desk", licence="owned")
 
