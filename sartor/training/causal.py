@@ -17,6 +17,7 @@ from sartor.training.causal_lean import Lean, knows, load
 from sartor.training.causal_learners import Kept, Learner
 from sartor.training.causal_loop import Plan, train
 from sartor.training.causal_rows import Reader, Rows, TooLong
+from sartor.training.device import Device, device_for
 from sartor.training.encoder import has_bfloat16, repeatable
 from sartor.training.job import Draft, Job, Writing
 
@@ -37,10 +38,12 @@ class How:
     too_long: TooLong
     rationale_weight: float
     loop: Loop
+    four_bit: bool = False
+    """Whether the frozen base is held in 4 bits; on a GPU only."""
 
 
 Lean_ = Callable[[Lean, Kept], Learner]
-Plain = Callable[[Path, int | None], Learner]
+Plain = Callable[[Path, int | None, Device], Learner]
 
 
 def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
@@ -48,13 +51,15 @@ def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
 
     Args:
         lean: makes the learner on the model that is written out here.
-        plain: makes it on transformers and peft; given the base's folder and how many top layers are trained.
+        plain: makes it on transformers and peft; given the base's folder, how many top layers are trained, and where.
 
     Raises:
-        AskError: the task's answers are labels, no row fits, or the lean loop is asked for and does not know the base.
+        AskError: the task's answers are labels, no row fits, the device is not there, or the lean loop is asked for and
+            does not know the base.
     """
     writing = _writing(job, how.recipe)
     base = job.needs_base(how.recipe)
+    device = device_for(job.device, four_bit=how.four_bit, cpu_bfloat16=has_bfloat16())
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     tokenizer = tokenizer_of(base)
     reader = Reader(tokenizer, writing.instructions, _limit(config, how), how.too_long, how.rationale_weight)
@@ -64,12 +69,13 @@ def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
         job.validation_texts, writing.validation
     ) if len(job.validation_texts) else Rows([], [])  # fmt: skip
     with repeatable(job.seed, job.threads):
-        learner = _learner(base, config, how, lean, plain, (given, validation))
+        learner = _learner(base, config, how, (lean, plain), (given, validation), device)
         made = train(learner, given, validation.rows, job, how.plan)
     learner.save(job.folder, made.which)
     write_writing(job.folder, writing)
     facts = {
-        "precision": "bfloat16" if has_bfloat16() else "float32",
+        "precision": device.facts()["precision"],
+        **({} if device.name == "cpu" else device.facts()),
         "loop": type(learner).__module__.rsplit("_", 1)[-1].replace("learners", "lean"),
         **({"too_long": given.facts} if given.facts else {}),
         **({"rationales": sum(len(row.branches) > 1 for row in given.rows)} if writing.rationales else {}),
@@ -104,14 +110,16 @@ def dtype() -> torch.dtype:
 
 
 def _learner(
-    base: Path, config: dict[str, Any], how: How, lean: Lean_, plain: Plain, parts: tuple[Rows, Rows]
+    base: Path, config: dict[str, Any], how: How, makers: tuple[Lean_, Plain], parts: tuple[Rows, Rows], device: Device
 ) -> Learner:
-    if how.loop == "plain" or (how.loop == "auto" and not knows(config)):
-        return plain(base, how.layers)
-    if not knows(config):
+    lean, plain = makers
+    can = knows(config) and device.name == "cpu"
+    if how.loop == "plain" or (how.loop == "auto" and not can):
+        return plain(base, how.layers, device)
+    if not can:
         raise AskError(
-            f"The lean loop knows models built like Llama, and this base is of type '{config.get('model_type')}': "
-            "leave 'loop' out, or set it to plain.",
+            "The lean loop knows models built like Llama and trains on the CPU; this base is of type "
+            f"'{config.get('model_type')}', and the device is {device.name}: leave 'loop' out, or set it to plain.",
             code="unknown_build",
             param="candidates.params.loop",
         )

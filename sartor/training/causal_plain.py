@@ -1,4 +1,4 @@
-"""The same learners on transformers and peft: the reference, and the way for bases that the lean loop doesn't know.
+"""The same learners on transformers and peft: the reference, and the way to a GPU and to bases of another build.
 
 Every branch of a row is a sequence of its own here, padded to the longest. Knows no optimiser and no epochs.
 """
@@ -6,6 +6,7 @@ Every branch of a row is a sequence of its own here, padded to the longest. Know
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from sartor.training.causal_batch import Scale, collate
 from sartor.training.causal_learners import LOOKED_AT_ONCE, MODEL_FILES, Judged, judged_by
 from sartor.training.causal_ops import Tensor
 from sartor.training.causal_rows import Row
-from sartor.training.encoder import _peft_warnings, has_bfloat16
+from sartor.training.device import Device
+from sartor.training.encoder import _peft_warnings
 
 
 class Plain:
@@ -33,7 +35,7 @@ class Plain:
         """As `Learner` says."""
         logits, wanted = self._foretold(rows)
         each = functional.cross_entropy(logits, wanted, reduction="none")
-        return (each * collate(rows, scale, weights).weights).sum()[None]
+        return (each * collate(rows, scale, weights).weights.to(each.device)).sum()[None]
 
     def judge(self, rows: Sequence[Row]) -> Judged:
         """As `Learner` says."""
@@ -63,7 +65,7 @@ class Plain:
         with torch.no_grad():
             logits, wanted = self._foretold(rows)
             losses = functional.cross_entropy(logits, wanted, reduction="none")
-        return losses[None], (logits.argmax(dim=-1) == wanted)[None]
+        return losses[None].cpu(), (logits.argmax(dim=-1) == wanted)[None].cpu()
 
     def _foretold(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
         """(m, v) logits at the places where answers are foretold, and the tokens themselves, in the rows' order."""
@@ -79,12 +81,13 @@ class Plain:
         longest = max(len(one) for one in ids)
         mask = torch.tensor([[1] * len(one) + [0] * (longest - len(one)) for one in ids])
         table = torch.tensor([one + [0] * (longest - len(one)) for one in ids])
-        logits = self._model(input_ids=table, attention_mask=mask, use_cache=False).logits
-        places = torch.tensor(at)
-        return logits[places[:, 0], places[:, 1]].float(), torch.tensor(wanted)
+        where = self._model.device
+        logits = self._model(input_ids=table.to(where), attention_mask=mask.to(where), use_cache=False).logits
+        places = torch.tensor(at, device=where)
+        return logits[places[:, 0], places[:, 1]].float(), torch.tensor(wanted, device=where)
 
 
-def adapters(base: Path, layers: int | None, *, rank: int, targets: Sequence[str], count: int) -> Plain:
+def adapters(base: Path, layers: int | None, device: Device, *, rank: int, targets: Sequence[str], count: int) -> Plain:
     """One LoRA adapter on the frozen base.
 
     Raises:
@@ -98,7 +101,7 @@ def adapters(base: Path, layers: int | None, *, rank: int, targets: Sequence[str
             code="bad_params",
             param="candidates.params.rates",
         )
-    model = _open(base, torch.bfloat16 if has_bfloat16() else torch.float32)
+    model = _open(base, device)
     known = {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
     if missing := sorted(set(targets) - known):
         raise AskError(
@@ -121,9 +124,9 @@ def adapters(base: Path, layers: int | None, *, rank: int, targets: Sequence[str
     return Plain(found, base, adapter=True)
 
 
-def whole(base: Path, layers: int | None) -> Plain:
+def whole(base: Path, layers: int | None, device: Device) -> Plain:
     """The base with the weights of its top layers trainable, its embeddings and head frozen."""
-    model = _open(base, torch.float32)
+    model = _open(base, replace(device, bfloat16=False))  # what is trained stays float32
     model.requires_grad_(False)  # noqa: FBT003 - torch's signature
     blocks = next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
     for block in blocks if layers is None else blocks[-layers:]:
@@ -134,11 +137,16 @@ def whole(base: Path, layers: int | None) -> Plain:
     return Plain(model, base, adapter=False)
 
 
-def _open(base: Path, dtype: torch.dtype) -> Any:
+def _open(base: Path, device: Device) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     quiet: Any = logging
     quiet.disable_progress_bar()
     quiet.set_verbosity_error()
-    return AutoModelForCausalLM.from_pretrained(base, local_files_only=True, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(base, local_files_only=True, **device.load_settings())
+    told = device.trainer_settings()
+    if told["gradient_checkpointing"]:
+        model.gradient_checkpointing_enable(told["gradient_checkpointing_kwargs"])
+        model.enable_input_require_grads()
+    return model

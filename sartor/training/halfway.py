@@ -45,10 +45,10 @@ class Course:
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that is large, by name."""
-        found = {f"weights/{place:04}": weight.detach().numpy() for place, weight in enumerate(self.weights)}
-        found |= {f"best/{place:04}": weight.numpy() for place, weight in enumerate(self.best.weights)}
+        found = {f"weights/{place:04}": weight.detach().cpu().numpy() for place, weight in enumerate(self.weights)}
+        found |= {f"best/{place:04}": weight.cpu().numpy() for place, weight in enumerate(self.best.weights)}
         for place, moments in self.optimiser.state_dict()["state"].items():
-            found |= {f"optimiser/{place:04}/{name}": moment.numpy() for name, moment in moments.items()}
+            found |= {f"optimiser/{place:04}/{name}": moment.cpu().numpy() for name, moment in moments.items()}
         return found | {"random/torch": torch.random.get_rng_state().numpy()}
 
     def facts(self) -> dict[str, Any]:

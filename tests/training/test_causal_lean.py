@@ -16,6 +16,7 @@ from sartor.training.causal_batch import Scale, collate, passes  # noqa: E402
 from sartor.training.causal_lean import knows, load  # noqa: E402
 from sartor.training.causal_learners import Adapters, Kept, Whole  # noqa: E402
 from sartor.training.causal_rows import Reader, common, shared  # noqa: E402
+from sartor.training.device import Device  # noqa: E402
 
 TARGETS = ("q_proj", "v_proj", "o_proj", "gate_proj", "down_proj")
 
@@ -61,10 +62,9 @@ def alike(lean: Adapters, plain) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("build", ["llama", "qwen2"])
 @pytest.mark.parametrize("why", [False, True])
 @pytest.mark.parametrize("layers", [None, 1])
-def test_losses_and_gradients_are_those_of_peft(bases, build, why, layers, monkeypatch):
-    monkeypatch.setattr(causal_plain, "has_bfloat16", lambda: False)
+def test_losses_and_gradients_are_those_of_peft(bases, build, why, layers):
     some, base = taught(bases[build], why=why), bases[build]
-    plain = causal_plain.adapters(base, layers, rank=3, targets=TARGETS, count=1)
+    plain = causal_plain.adapters(base, layers, Device(), rank=3, targets=TARGETS, count=1)
     model = load(base, torch.float32)
     kept = Kept(model, 0 if layers is None else model.shape.layers - layers)
     lean = Adapters(model, kept, rank=3, targets=TARGETS, count=1)
@@ -89,7 +89,7 @@ def test_losses_and_gradients_are_those_of_peft(bases, build, why, layers, monke
 def test_whole_weights_get_the_gradients_of_transformers(bases, build, tmp_path):
     base = bases[build]
     some = taught(base, why=True)
-    plain, model = causal_plain.whole(base, 1), load(base, torch.float32)
+    plain, model = causal_plain.whole(base, 1, Device()), load(base, torch.float32)
     lean = Whole(model, Kept(model, model.shape.layers - 1), base)
     for learner in (plain, lean):
         learner.cost(some, Scale.of(some), None).sum().backward()
@@ -102,7 +102,7 @@ def test_whole_weights_get_the_gradients_of_transformers(bases, build, tmp_path)
         for leaf in lean.tries[0]:
             leaf.add_(0.01)
     lean.save(tmp_path, 0)
-    again = causal_plain.whole(tmp_path / "model", None)
+    again = causal_plain.whole(tmp_path / "model", None, Device())
     assert np.allclose(again.judge(some).losses, lean.judge(some).losses, rtol=1e-4)
 
 

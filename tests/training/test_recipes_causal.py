@@ -137,6 +137,11 @@ def test_refusals_say_what_to_do(tiny_lm, tmp_path):
         make("lora", job, max_row=1000)
     with pytest.raises(AskError, match="lean loop"):
         make("lora", job, rates=[1e-3, 1e-2], loop="plain")
+    if not torch.cuda.is_available():
+        with pytest.raises(AskError, match="no such GPU here"):
+            make("lora", replace(job, device="cuda"))
+    with pytest.raises(AskError, match="on a GPU"):
+        make("lora", job, four_bit=True)
     with pytest.raises(AskError, match="answers are labels"):
         make("lora", replace(job, writing=None))
 

@@ -17,6 +17,7 @@ from sartor.training.causal_plain import whole
 from sartor.training.job import Draft, Job
 
 KINDS = ("extract", "generate")
+DEVICES = ("cpu", "cuda")
 
 SIZES = {"small": (1, 2_000), "medium": (3, 10_000), "large": (6, 100_000)}
 """Epochs, and most rows of an epoch."""

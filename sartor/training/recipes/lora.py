@@ -17,6 +17,7 @@ from sartor.training.causal_plain import adapters
 from sartor.training.job import Draft, Job
 
 KINDS = ("extract", "generate")
+DEVICES = ("cpu", "cuda")
 
 SIZES = {"small": (1, 2_000, 8), "medium": (3, 10_000, 8), "large": (6, 100_000, 16)}
 """Epochs, most rows of an epoch, rank."""
@@ -52,6 +53,8 @@ class Params(Base):
     """Longer training rows: leave them out, cut the end of their text, or stop. They are counted and shown."""
     rationale_weight: float = Field(default=1.0, ge=0)
     """Weight of the loss on rationales, where rows carry them; 0 leaves them out."""
+    four_bit: bool = False
+    """Hold the frozen base in 4 bits; with `device: cuda` only."""
     loop: Literal["auto", "lean", "plain"] = "auto"
     """`lean` is this project's own pass, `plain` transformers and peft; auto takes lean where it knows the base."""
 
@@ -64,13 +67,15 @@ def lora(job: Job, params: Params) -> Draft:
     how = How(
         recipe="lora",
         plan=Plan(epochs if params.epochs is None else params.epochs, rows, params.rates, params.batch),
-        **params.model_dump(include={"layers", "keep_trunk", "max_row", "too_long", "rationale_weight", "loop"}),
+        **params.model_dump(
+            include={"layers", "keep_trunk", "max_row", "too_long", "rationale_weight", "loop", "four_bit"}
+        ),
     )
     count = len(params.rates)
     made = teach(
         job,
         how,
         lambda lean, kept: Adapters(lean, kept, rank=rank, targets=params.targets, count=count),
-        lambda base, layers: adapters(base, layers, rank=rank, targets=params.targets, count=count),
+        lambda base, layers, device: adapters(base, layers, device, rank=rank, targets=params.targets, count=count),
     )
     return Draft(made.engine, {"rank": rank, **made.facts}, made.measured)
