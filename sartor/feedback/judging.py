@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import eq
 from typing import Any, Protocol
 
 from sartor.core.predict import Predictor
@@ -19,7 +20,7 @@ class Case:
     """The input as models see it; it comes from strangers."""
     answer: str
     labels: tuple[str, ...]
-    """Of the task, the answer among them."""
+    """Of the task, the answer among them; none where answers are written."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
     """Other columns of a row; empty for an exchange."""
@@ -50,6 +51,10 @@ class Bench:
     """The model behind the name of an upstream or the handle of a variant.
 
     Raises NotFoundError for a name that nothing has; the known ones are listed."""
+    written: bool = False
+    """Whether answers are written: then there are no labels to choose from."""
+    same: Callable[[str, str], bool] = eq
+    """(what is right, an answer) -> whether that is right too."""
 
 
 class Judge(Protocol):

@@ -173,10 +173,13 @@ def _delay(item: Outcome) -> float:
 
 def terms_for(shop: Workshop, route: Route) -> tuple[Task | None, Terms | None]:
     """The value function of the route's task on the rows of its live variant; of none where its labels are open."""
-    if not route.task:
-        return None, None
-    task = Task.model_validate(contract_of(shop, route.task).contract)
-    live = shop.store.ledger.resolve(route.task + LIVE)
+    return terms_now(shop, route.task) if route.task else (None, None)
+
+
+def terms_now(shop: Workshop, name: str) -> tuple[Task, Terms | None]:
+    """A task's contract and value function as they stand; see `terms_for`."""
+    task = Task.model_validate(contract_of(shop, name).contract)
+    live = shop.store.ledger.resolve(name + LIVE)
     if live is not None:
         dataset: Any = shop.store.ledger.get(variant_named(shop, live.digest).data)
         return task, terms_of(task, open_dataset(shop, dataset))

@@ -21,6 +21,7 @@ from sartor.core.licence import Licence
 from sartor.core.records import Dataset, Report, Variant
 from sartor.core.rows import Hierarchy, Row
 from sartor.core.task import Candidate, SplitSpec, Task
+from sartor.data.kind import kind_of
 from sartor.data.reading import Reading
 from sartor.economics.prices import estimate_tokens
 from sartor.gateway.tuning_forms import RESULTS, VALIDATING
@@ -159,8 +160,9 @@ class _Tuning:
             self._examples(param)
         training, validation = self._kept["training_file"], self._kept.get("validation_file")
         rows = len(training.rows)
+        what = "kinds of values" if kind_of(self._asked.task).written else "labels"
         self._context.say(
-            f"{rows:,} examples of {len(training.labels):,} labels"
+            f"{rows:,} examples of {len(training.labels):,} {what}"
             + (f", and {len(validation.rows):,} to validate" if validation else ""),
             examples=rows,
             labels=dict(training.labels),

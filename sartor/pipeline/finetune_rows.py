@@ -14,6 +14,7 @@ from sartor.core.canonical import digest
 from sartor.core.errors import AskError, SartorError, nearest
 from sartor.core.rows import Row
 from sartor.core.task import Task
+from sartor.data.kind import kind_of
 from sartor.gateway.bounds import Limits
 from sartor.gateway.strict_json import read_object
 from sartor.gateway.unpack import read_input
@@ -51,7 +52,7 @@ class Examples:
 
     rows: tuple[Row, ...]
     labels: Mapping[str, int]
-    """Label -> rows."""
+    """Label -> rows; where answers are written, what stands in them, and how often."""
     notes: tuple[str, ...]
     """What somebody should know and nothing fails on."""
 
@@ -76,7 +77,8 @@ def read_examples(path: Path, task: Task, file: File, *, labels: Sequence[str] =
         labels: those that the task has; empty: whatever the file has.
 
     Raises:
-        AskError: it is empty, not UTF-8, has lines that can't be learned from, or they are no classification.
+        AskError: it is empty, not UTF-8, has lines that can't be learned from, or they are neither a classification nor
+            answers to the task.
     """
     found = _Found()
     for number, line in _lines(path, file):
@@ -91,8 +93,12 @@ def read_examples(path: Path, task: Task, file: File, *, labels: Sequence[str] =
         _refuse_lines(found, file)
     if not found.rows:
         _refuse(file, "is empty. Send one chat a line, as JSON", "empty")
-    counts = Counter(row.label or "" for row in found.rows)
-    _check_labels(file, found, counts)
+    if len(found.rows) < FEWEST and file.param == "training_file":
+        _refuse(file, f"has {len(found.rows)} examples; at least {FEWEST} are needed. Add more", "too_few_examples")
+    kind = kind_of(task)
+    counts = kind.counted(found.rows)
+    if not kind.written:
+        _check_labels(file, found, counts)
     return Examples(tuple(found.rows), dict(sorted(counts.items())), tuple(_notes(found, task)))
 
 
@@ -126,8 +132,7 @@ def _take(found: _Found, task: Task, file: File, line: bytes, labels: Sequence[s
         _check_message(place, message, last=place == len(messages) - 1)
     if not any(message["role"] == "user" for message in messages):
         raise _bad("it has no message of the user, where the input belongs")
-    label = _text(messages[-1]["content"]).strip()
-    _check_label(label, labels)
+    label = _answer(task, _text(messages[-1]["content"]).strip(), labels)
     asked = read_input({"messages": messages[:-1]}, task, id="", max_bytes=TEXT_BYTES)
     name = digest([file.param, dict(asked.inputs), label])[:16]
     found.seen[name] += 1
@@ -142,6 +147,15 @@ def _take(found: _Found, task: Task, file: File, line: bytes, labels: Sequence[s
             source=f"file:{file.name}",
         )
     )
+
+
+def _answer(task: Task, said: str, labels: Sequence[str]) -> str:
+    """The answer of a line in its one form."""
+    kind = kind_of(task)
+    if kind.written:
+        return kind.read(task, said)
+    _check_label(said, labels)
+    return said
 
 
 def _check_message(place: int, message: Any, *, last: bool) -> None:
@@ -194,8 +208,6 @@ def _check_label(label: str, labels: Sequence[str]) -> None:
 
 def _check_labels(file: File, found: _Found, counts: Mapping[str, int]) -> None:
     rows = len(found.rows)
-    if rows < FEWEST and file.param == "training_file":
-        _refuse(file, f"has {rows} examples; at least {FEWEST} are needed. Add more", "too_few_examples")
     if len(counts) > max(rows // 2, 1) and file.param == "training_file":
         _refuse(
             file,

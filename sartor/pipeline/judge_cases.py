@@ -8,6 +8,7 @@ from typing import Any
 from sartor.core.records import Dataset, Variant
 from sartor.core.task import Task
 from sartor.core.traffic import WITHDRAWS, Exchange, Feedback
+from sartor.data.kind import kind_of
 from sartor.feedback.judging import Case
 from sartor.feedback.said import SAMPLE, SETTLES
 from sartor.pipeline.answer import answer, read_answers
@@ -94,7 +95,7 @@ def case_of(shop: Workshop, task: Task, known: Known, labels: tuple[str, ...]) -
     request = input_of(shop, task, known.id)
     if request is None:
         return None
-    return Case(known.id, request.text, known.answer, _with(labels, known.answer), dict(request.inputs))
+    return Case(known.id, request.text, known.answer, _offered(task, labels, known.answer), dict(request.inputs))
 
 
 def row_cases(shop: Workshop, task: Task, variant: Variant) -> list[tuple[Case, bool]]:
@@ -107,12 +108,15 @@ def row_cases(shop: Workshop, task: Task, variant: Variant) -> list[tuple[Case, 
     answers = terms.judging.redecide(read_answers(shop, kept))
     rows = {row.id: row for row in snapshot.splits["validation"]}
     found = []
-    for id_, place in zip(answers.ids.tolist(), answers.answer.tolist(), strict=True):
-        row, said = rows[id_], variant.labels[place]
-        case = Case(f"row:{id_}", row.text, said, _with(variant.labels, said), dict(row.inputs), dict(row.extra))
-        found.append((case, row.label == said))
+    for id_, said in zip(answers.ids.tolist(), terms.judging.texts(answers)[1].tolist(), strict=True):
+        row, offered = rows[id_], _offered(task, variant.labels, said)
+        case = Case(f"row:{id_}", row.text, said, offered, dict(row.inputs), dict(row.extra))
+        found.append((case, terms.judging.same(row.label or "", said)))
     return found
 
 
-def _with(labels: tuple[str, ...], said: str) -> tuple[str, ...]:
+def _offered(task: Task, labels: tuple[str, ...], said: str) -> tuple[str, ...]:
+    """The labels, and the answer among them; none where answers are written."""
+    if kind_of(task).written:
+        return ()
     return labels if said in labels else (*labels, said)

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from sartor.core.route import Upstream
 from sartor.core.task import Task
 from sartor.core.traffic import Feedback
 from sartor.core.wheel import JudgePick
+from sartor.data.kind import kind_of
 from sartor.evaluation.judged_intervals import Golden, Interval, Measured, measure, share_right
 from sartor.feedback.drift import Alarm, Series, alarms, look
 from sartor.feedback.judging import Bench, Case, Opinion, open_judge
 from sartor.pipeline.bookings import Booking, book
+from sartor.pipeline.canary import terms_now
 from sartor.pipeline.declared import UPSTREAM
 from sartor.pipeline.judge_cases import Known, case_of, known_of, row_cases
 from sartor.pipeline.serve import Handles, contract_of, variant_named
@@ -210,7 +213,9 @@ def _desk(shop: Workshop, name: str, judge_name: str, *, opened: bool = True) ->
         spec = {k: v for k, v in shown_upstream(shop, wanted).items() if k in Upstream.model_fields}
         return open_declared(shop, Upstream.model_validate(spec), clock=time.monotonic)
 
-    bench = Bench(task.name, task.description, model)
+    written = kind_of(task).written
+    terms = terms_now(shop, name)[1] if written and opened else None
+    bench = Bench(task.name, task.description, model, written, terms.judging.same if terms else eq)
     desk = _Desk(shop, task, picks[judge_name], labels, bench)
     if opened:
         desk.ask([])  # what is not there, or does not fit, is told before anything is paid for

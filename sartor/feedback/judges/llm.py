@@ -3,6 +3,7 @@
 By default the model is not shown the answer: it labels the text, and the verdict is whether its label is the same.
 Asked for a verdict instead, it is asked again with an answer that is known to be another one: who calls both right has
 been talked into it, or does not look, and gives no verdict. Whatever is not exactly an allowed reply is no verdict.
+Where answers are written, only a verdict can be asked for; the other answer is then one to another text of the batch.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from sartor.core.errors import SartorError
+from sartor.core.errors import AskError, SartorError
 from sartor.core.predict import Request
 from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
@@ -52,26 +53,34 @@ class LargeModel:
     """A judge who is a large model."""
 
     def __init__(self, params: Params, bench: Bench) -> None:
+        if bench.written and params.ask == "label":
+            raise AskError(
+                f"'{bench.task}' writes its answers, so a large model can't be asked for a label. Give its judge "
+                "'ask: verdict': it is then asked whether an answer is right.",
+                param="judges.ask",
+                code="no_labels",
+            )
         self._params, self._bench = params, bench
         self._model = bench.model(params.model)
 
     async def judge(self, cases: Sequence[Case]) -> list[Opinion]:
         """One opinion a case; a model that fails gives none."""
         places = asyncio.Semaphore(AT_ONCE)
+        given = tuple(sorted({case.answer for case in cases}))
 
         async def one(case: Case) -> Opinion:
             async with places:
-                return await self._one(case)
+                return await self._one(case, case.labels or given)
 
         return list(await asyncio.gather(*(one(case) for case in cases)))
 
-    async def _one(self, case: Case) -> Opinion:
+    async def _one(self, case: Case, answers: Sequence[str]) -> Opinion:
         if len(case.text) > LONGEST:
             return Opinion(None, why="too long")
         try:
             if self._params.ask == "label":
                 return await self._label(case)
-            return await self._verdict(case)
+            return await self._verdict(case, [one for one in answers if one != case.answer])
         except SartorError as error:
             return Opinion(None, why=error.code or "failed")
 
@@ -84,9 +93,8 @@ class LargeModel:
             return Opinion(None, why="no label" if said.casefold().strip(" '.") == NONE else "unreadable", cost=cost)
         return Opinion(label == case.answer, label, "its own label", cost)
 
-    async def _verdict(self, case: Case) -> Opinion:
+    async def _verdict(self, case: Case, others: Sequence[str]) -> Opinion:
         right, cost = await self._whether(case, case.answer)
-        others = [label for label in case.labels if label != case.answer]
         if not (right and self._params.decoy and others):
             return Opinion(right, why="" if right is not None else "unreadable", cost=cost)
         # Which other one depends on nothing that the text's author can choose afterwards.
@@ -97,25 +105,35 @@ class LargeModel:
         return Opinion(True, cost=cost + more)  # noqa: FBT003
 
     async def _whether(self, case: Case, answer: str) -> tuple[bool | None, float]:
-        order = f"Is '{answer}' the right label of the text? Reply with exactly one word: right, or wrong."
-        listed = "\n".join(["All labels:", *(f"- {label}" for label in case.labels)])
-        said, cost = await self._say(case, f"{listed}\n{order}")
+        if case.labels:
+            order = f"Is '{answer}' the right label of the text? Reply with exactly one word: right, or wrong."
+            listed = "\n".join(["All labels:", *(f"- {label}" for label in case.labels)])
+            said, cost = await self._say(case, f"{listed}\n{order}")
+        else:
+            order = "Behind the text, after its own line, stands an answer about it. Is it right, and does nothing "
+            order += "miss? Reply with exactly one word: right, or wrong."
+            said, cost = await self._say(case, order, answer)
         return {"right": True, "wrong": False}.get(said.strip(" \n\t'\"`.").casefold()), cost
 
-    async def _say(self, case: Case, order: str) -> tuple[str, float]:
-        """What the model replies, and what that cost."""
+    async def _say(self, case: Case, order: str, answer: str = "") -> tuple[str, float]:
+        """What the model replies, and what that cost.
+
+        Args:
+            answer: that was written from the stranger's words, and is fenced off like them.
+        """
         fence = f"<<<{secrets.token_hex(8)}>>>"  # nobody can end what he can't foresee
         about = f"You judge texts for the task '{self._bench.task}'. {self._bench.description}".strip()
         system = "\n".join(filter(None, [about, self._params.guidance, RULES.format(fence=fence), order]))
+        written = f"\nThe answer:\n{answer}\n{fence}" if answer else ""
         chat: dict[str, Any] = {
             "model": self._params.model,
             "messages": [
                 {"role": "system", "content": system},
-                {"role": "user", "content": f"{fence}\n{case.text}\n{fence}"},
+                {"role": "user", "content": f"{fence}\n{case.text}\n{fence}{written}"},
             ],
             "max_tokens": self._params.max_tokens,
         }
         if self._params.temperature is not None:
             chat["temperature"] = self._params.temperature
-        (answer,) = await self._model.predict([Request(case.text, case.id, case.inputs, case.extra, chat=chat)])
-        return answer.output or "", answer.cost
+        (said,) = await self._model.predict([Request(case.text, case.id, case.inputs, case.extra, chat=chat)])
+        return said.output or "", said.cost

@@ -45,7 +45,8 @@ class Params(Settings):
 class Rule:
     """A judge who goes by a rule."""
 
-    def __init__(self, params: Params, bench: Bench) -> None:  # noqa: ARG002
+    def __init__(self, params: Params, bench: Bench) -> None:
+        self._same = bench.same
         self._column = params.column
         self._patterns = [(re.compile(one.pattern, re.IGNORECASE), one.label) for one in params.patterns]
 
@@ -56,8 +57,8 @@ class Rule:
     def _one(self, case: Case) -> Opinion:
         held = case.inputs.get(self._column) or case.extra.get(self._column) if self._column else ""
         if held:
-            return Opinion(held == case.answer, held, f"column {self._column}")
+            return Opinion(self._same(held, case.answer), held, f"column {self._column}")
         for number, (pattern, label) in enumerate(self._patterns, start=1):
             if pattern.search(case.text[:LONGEST]):
-                return Opinion(label == case.answer, label, f"pattern {number}")
+                return Opinion(self._same(label, case.answer), label, f"pattern {number}")
         return Opinion(None, why="no rule applies")

@@ -26,7 +26,7 @@ class Variant:
     """A judge who answers for himself."""
 
     def __init__(self, params: Params, bench: Bench) -> None:
-        self._model, self._sure = bench.model(params.of), params.sure
+        self._model, self._sure, self._same = bench.model(params.of), params.sure, bench.same
 
     async def judge(self, cases: Sequence[Case]) -> list[Opinion]:
         """One opinion a case; none where the variant is not sure."""
@@ -38,8 +38,8 @@ class Variant:
         return [self._one(case, answer) for case, answer in zip(cases, answers, strict=True)]
 
     def _one(self, case: Case, answer: Prediction) -> Opinion:
-        if answer.output not in case.labels:
+        if answer.output is None or (case.labels and answer.output not in case.labels):
             return Opinion(None, why="no label of the task", cost=answer.cost)
         if (answer.confidence or 0.0) < self._sure:
             return Opinion(None, why="not sure", cost=answer.cost)
-        return Opinion(answer.output == case.answer, str(answer.output), "another variant", answer.cost)
+        return Opinion(self._same(answer.output, case.answer), answer.output, "another variant", answer.cost)
