@@ -313,7 +313,8 @@ def check_template(say: str) -> str:
         if worked:
             _formula(inner)
         elif not re.fullmatch(r"n[1-9]|[1-9]|larger|smaller|largest|smallest", inner):
-            raise ValueError(f"no hole is called '{{{inner}}}': n1 to n9, larger, smaller, largest, smallest, = …")
+            known = "n1 to n9, larger, smaller, largest, smallest, 1 to 9 for groups of 'when', or a sum after '='"
+            raise ValueError(f"no hole is called '{{{inner}}}': take {known}")
     return say
 
 
