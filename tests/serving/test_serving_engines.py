@@ -245,7 +245,7 @@ def test_a_head_whose_shapes_disagree_is_refused(static_base: Path, tmp_path: Pa
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
-    with pytest.raises(NotFoundError, match=r"Did you mean 'linear'\? Known: blend, encoder, linear, static"):
+    with pytest.raises(NotFoundError, match=r"Known: blend, encoder, .*linear, "):
         open_engine("liner")
 
 
