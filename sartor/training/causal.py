@@ -20,6 +20,7 @@ from sartor.training.causal_rows import Reader, Rows, TooLong
 from sartor.training.device import Device, device_for
 from sartor.training.encoder import has_bfloat16, repeatable
 from sartor.training.job import Draft, Job, Writing
+from sartor.training.warm import anew
 
 Loop = Literal["auto", "lean", "plain"]
 
@@ -54,10 +55,11 @@ def teach(job: Job, how: How, lean: Lean_, plain: Plain) -> Draft:
         plain: makes it on transformers and peft; given the base's folder, how many top layers are trained, and where.
 
     Raises:
-        AskError: the task's answers are labels, no row fits, the device is not there, or the lean loop is asked for and
-            does not know the base.
+        AskError: the task's answers are labels, it was to go on from an earlier variant, no row fits, the device is
+            not there, or the lean loop is asked for and does not know the base.
     """
     writing = _writing(job, how.recipe)
+    anew(job, how.recipe)
     base = job.needs_base(how.recipe)
     device = device_for(job.device, four_bit=how.four_bit, cpu_bfloat16=has_bfloat16())
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
@@ -146,7 +148,7 @@ def _limit(config: dict[str, Any], how: How) -> int:
     allowed = int(config.get("max_position_embeddings") or config.get("n_positions") or 0)
     if how.max_row and allowed and how.max_row > allowed:
         raise AskError(
-            f"'max_row' is {how.max_row:,} tokens and the base reads {allowed:,} at most.",
+            f"'max_row' is {how.max_row:,} tokens and the base reads {allowed:,} at most: set it to that or less.",
             code="bad_params",
             param="candidates.params.max_row",
         )

@@ -279,7 +279,7 @@ def _factors(lean: Lean, bottom: int, targets: Sequence[str]) -> list[Factor]:
     if missing := sorted(set(targets) - set(known)):
         raise AskError(
             f"Adapters were asked for on '{missing[0]}', which the base has not; its linear layers are "
-            f"{', '.join(sorted(known))}.",
+            f"{', '.join(sorted(known))}. Name some of these under 'targets'.",
             code="unknown_target",
             param="candidates.params.targets",
         )

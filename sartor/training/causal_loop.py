@@ -17,7 +17,7 @@ from sartor.training.causal_batch import Scale, batches, passes
 from sartor.training.causal_learners import Learner
 from sartor.training.causal_rows import Row, Rows
 from sartor.training.halfway import Course, Logbook
-from sartor.training.job import Ints, Job
+from sartor.training.job import Job
 
 WHAT = "training the language model"
 PASS_TOKENS = 4096
@@ -151,8 +151,3 @@ def _optimiser(learner: Learner, plan: Plan, steps: int) -> tuple[Any, Any]:
         return min((step + 1) / rise, (steps - step) / max(steps - rise, 1))
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
-
-
-def lengths(rows: Sequence[Row]) -> Ints:
-    """(rows,) tokens of each."""
-    return np.array([len(row) for row in rows])

@@ -106,7 +106,7 @@ def adapters(base: Path, layers: int | None, device: Device, *, rank: int, targe
     if missing := sorted(set(targets) - known):
         raise AskError(
             f"Adapters were asked for on '{missing[0]}', which the base has not; its linear layers are "
-            f"{', '.join(sorted(known))}.",
+            f"{', '.join(sorted(known))}. Name some of these under 'targets'.",
             code="unknown_target",
             param="candidates.params.targets",
         )

@@ -134,7 +134,7 @@ class _Long:
     def met(self, place: int, tokens: int, shortened: Callable[[], Row | None]) -> Row | None:
         self._longest = max(self._longest, tokens)
         if self._policy == "stop":
-            raise self._refused(f"row {place + 1} of {self._given} has {tokens:,}")
+            raise self._refused(f"row {place + 1} of {self._given} has {tokens:,} tokens")
         row = shortened() if self._policy == "cut" else None
         (self._dropped if row is None else self._cut).append(place)
         return row
@@ -143,7 +143,7 @@ class _Long:
         if not self._longest:
             return {}
         if not left:
-            raise self._refused(f"each of the {self._given} rows has more, the longest {self._longest:,}")
+            raise self._refused(f"each of the {self._given} rows has more, the longest {self._longest:,} tokens")
         counted = {"dropped": len(self._dropped), "cut": len(self._cut), "of": self._given}
         first = sorted(self._dropped + self._cut)[:SHOWN]
         found = {**counted, "limit": self._limit, "longest": self._longest, "first_rows": [p + 1 for p in first]}
