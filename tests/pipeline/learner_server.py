@@ -47,7 +47,7 @@ class Learner:
         numbers, own = re.findall(r"\d+", asked), re.findall(r"\d+", question)
         for old, new in zip(numbers, own, strict=False):
             answer = re.sub(rf"\b{old}\b", new, answer)
-        return answer.replace(asked.split()[0], question.split(maxsplit=1)[0])
+        return answer.replace(asked.split()[0], (question.split() or [""])[0])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Prompts as candidates: which examples help is measured, by asking a real server through the gateway's own client."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,14 +13,21 @@ from learner_server import Learner, learner_server
 from sartor.core.claims import as_text
 from sartor.core.errors import AskError, NotFoundError, UpstreamError
 from sartor.core.examples import Examples, ExampleSet
+from sartor.core.licence import Licence
+from sartor.core.predict import Prediction, Request
+from sartor.core.records import Dataset, Variant
 from sartor.core.route import Secret, TokenPrice, Upstream
+from sartor.core.rows import Row
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
 from sartor.pipeline.asking_others import DeclaredUpstreams
 from sartor.pipeline.declared import UPSTREAM, standing
+from sartor.pipeline.preferences import preferences_of
 from sartor.pipeline.run import run
+from sartor.pipeline.serve import Handles
 from sartor.pipeline.upstreams import declare_upstream
 from sartor.pipeline.workshop import Workshop
+from sartor.registry.variants import versions
 from sartor.serving.engine import Told, Usage, Wish, Writer, open_engine
 from sartor.serving.engines.upstream import Prompt, written
 from sartor.training.job import Draft, Job, Trial, Writing
@@ -204,8 +212,58 @@ def test_a_prompt_and_rules_go_through_the_whole_chain(declared, learner, tmp_pa
     # The giant's answers are kept: another run, and another candidate of the same prompt, ask it nothing.
     again = run(declared, task, tmp_path)
     assert (again.variants, len(learner.asked)) == (found.variants, asked)
+    # It answers on its own, beside models of this machine, and tells what it was charged.
+    stock = {version.digest: version.name for version in versions(declared.store.ledger, "products")}
+
+    async def single() -> Prediction:
+        served = Handles(declared).resolve(stock[found.variants["prompt"]])
+        return (await served.predictor.predict([Request("Corvo green tea 44 g")]))[0]
+
+    one = asyncio.run(single())
+    assert json.loads(one.output) == {"brand": "Corvo", "grams": 44}
+    assert one.cost > 10 * 10.0 / 1e6  # more than ten tokens at the declared price
+    asked = len(learner.asked)
     # Another declaration is another giant.
     record, _ = standing(declared, "giant", UPSTREAM)
     declare_upstream(declared, Upstream.model_validate(record.spec | {"model": "giant-2"}))
     assert run(declared, task, tmp_path).variants["prompt"] != found.variants["prompt"]
     assert len(learner.asked) > asked
+
+
+@pytest.mark.train
+def test_a_local_language_model_is_asked_by_the_engine_that_serves(shop, tiny_lm, tmp_path):
+    texts, answers = rows(60, 5)
+    lines = [json.dumps({"text": t, "label": json.loads(a)}) for t, a in zip(texts, answers, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    task = {
+        "name": "products",
+        "kind": "extract",
+        "answer": {"json_schema": SCHEMA, "max_tokens": 24},
+        "data": {"sources": [{"use": "jsonl", "path": "rows.jsonl", "licence": "owned"}]},
+        "candidates": [
+            {"recipe": "prompt", "name": "prompt", "base": f"folder:{tiny_lm}", "params": {"shots": [1], "rows": 4}}
+        ],
+        "gate": {"min_rows": 5, "guards": {}, "floor": "prompt"},
+    }
+    found = run(shop, Task.model_validate(task), tmp_path)
+    made = shop.store.ledger.get(next(iter(found.variants.values())))
+    assert isinstance(made, Variant)
+    assert (made.engine, made.facts["shots"]) == ("lm", 1)
+    assert {one["choose"] for one in made.facts["tried"]} == {"fixed", "nearest"}
+    told = json.loads((shop.store.folder(made) / "writing.json").read_text())
+    assert len(told["examples"]) >= 1
+    assert made.measured["charged"] == 0
+
+
+def test_what_people_made_of_answers_is_read_from_rows(shop):
+    texts, answers = rows(3, 6)
+    given = [
+        Row("a", texts[0], answers[0], extra={"answered": "{}"}),
+        Row("b", texts[1], answers[1], extra={"answered": answers[1]}),
+        Row("c", texts[2], answers[2]),
+    ]
+    dataset = Dataset(name="d", licence=Licence.of("owned"), task="products", labels=(), counts={})
+    task = Task.model_validate({"name": "products", "data": {"sources": [{"use": "jsonl", "path": "x"}]}})
+    said = preferences_of(shop, task, dataset, given)
+    assert list(said.pairs) == [(texts[0], answers[0], "{}")]
+    assert list(said.marks) == [(texts[0], answers[0], True), (texts[0], "{}", False), (texts[1], answers[1], True)]

@@ -83,6 +83,7 @@ class _Engine:
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
         self._upstreams: Upstreams | None = None
+        self._asked = 0
 
     def ask_by(self, upstreams: Upstreams) -> None:
         self._upstreams = upstreams
@@ -94,6 +95,10 @@ class _Engine:
             raise StoreError(f"The prompt in {folder} is none: {error}", code="variant_damaged") from error
         self._held[key] = _Held(prompt, Examples(ExampleSet(examples=prompt.examples, nearest=prompt.nearest)))
 
+    def under_way(self) -> int:
+        """Questions that wait for an upstream: one that is slow keeps nobody else waiting."""
+        return self._asked
+
     def drop(self, key: str) -> None:
         self._held.pop(key, None)
 
@@ -104,12 +109,19 @@ class _Engine:
                 "serve it where its upstream is declared.",
                 code="no_upstreams",
             )
+        self._asked += len(work)
+        try:
+            return self._answers(self._upstreams, work, wishes)
+        finally:
+            self._asked -= len(work)
+
+    def _answers(self, upstreams: Upstreams, work: Work, wishes: Sequence[Wish | None] | None) -> list[Written]:
         found: dict[int, Written] = {}
         for upstream, rows in self._by_upstream(work).items():
             chats = [
                 self._held[work[row][0]].chat(work[row][1], wishes[row] if wishes is not None else None) for row in rows
             ]
-            for row, told in zip(rows, self._upstreams.ask(upstream, chats), strict=True):
+            for row, told in zip(rows, upstreams.ask(upstream, chats), strict=True):
                 found[row] = written(told, self._held[work[row][0]].prompt, work[row][1])
         return [found[row] for row in range(len(work))]
 
