@@ -115,6 +115,8 @@ class Stating:
             decision="escalate" if stated.escalate else "answer",
             claims=answered.claims,
             doubts=answered.doubts,
+            finish="stop" if answered.written is None or answered.written.finish == "stop" else "length",
+            logprobs=answered.written.logprobs if answered.written else (),
             confidence=stated.confidence,
             expected_cost=stated.cost,
             out_of_scope=answered.out_of_scope,
