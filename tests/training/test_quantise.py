@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sartor.core.errors import AskError, StoreError
+from sartor.serving.engine import open_engine
 
 pytest.importorskip("torch", reason="the extra 'train' is not installed")
 pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
@@ -70,6 +72,7 @@ def test_a_graph_answers_without_torch(tmp_path: Path):
     code = f"""
 import sys
 from pathlib import Path
+from typing import Any
 from sartor.serving.engine import open_engine
 engine = open_engine("onnx")
 engine.add("v", Path({str(tmp_path / "child")!r}))
@@ -77,3 +80,21 @@ assert len(engine.score([("v", "my card is wrong"), ("v", "the fee again")])) ==
 assert not {{"torch", "transformers", "onnx"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_mixed_batch_says_what_each_question_says_alone(tmp_path):
+    engine: Any = open_engine("onnx")
+    for key, seed in (("a", 1), ("b", 2)):
+        operate("quantise", tmp_path / key / "graph", tuned(tmp_path / key / "parent", seed=seed), precision="float32")
+        engine.add(key, tmp_path / key / "graph")
+    work = [("ab"[n % 2], text) for n, text in enumerate([*TEXTS[:5], "", LONG, TEXTS[0]])]
+    for pair, scored in zip(work, engine.score(work), strict=True):
+        (alone,) = engine.score([pair])
+        np.testing.assert_allclose(scored.logits, alone.logits, atol=1e-4)
+        assert scored.novelty == pytest.approx(alone.novelty, abs=1e-4)
+    engine.drop("never held")
+    engine.drop("a")
+    with pytest.raises(KeyError):
+        engine.score([("a", "card")])
+    with pytest.raises(AskError, match="is no base"):
+        engine.embed(["card"])
