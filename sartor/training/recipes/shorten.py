@@ -18,7 +18,6 @@ from sartor.training.shards import Spec, Values
 from sartor.training.surgery import Patient, carry_over, needs_encoder, patients, promised, write_body
 from sartor.training.warm import anew
 
-KINDS = ("classify", "extract")
 SIZES = {"small": 0.05, "medium": 0.01, "large": 0.001}
 """Share of the training texts that may be cut."""
 SURGERY = True
@@ -50,7 +49,7 @@ def shorten(job: Job, params: Params) -> Draft:
     """
     anew(job, "shorten")
     (patient,) = patients(job, "shorten")
-    needs_encoder("shorten", patient, ("encoder", "tagger"))
+    needs_encoder("shorten", patient)
     lengths = _lengths(patient, job)
     tokens = params.tokens or _shortest(lengths, SIZES[params.size])
     body = patient.body
