@@ -87,8 +87,10 @@ def _linear(goods: Goods, place: Place) -> Packed:  # noqa: ARG001 - one signatu
     return Packed({"engine": "linear", "folder": place.model}, ("linear",), NUMPY)
 
 
-def _static(goods: Goods, place: Place) -> Packed:  # noqa: ARG001
+def _static(goods: Goods, place: Place) -> Packed:
     model = {"engine": "static", "base": place.base, "head": f"{place.model}/head.safetensors"}
+    if (goods.folder / "tokens.safetensors").is_file():
+        model["tokens"] = f"{place.model}/tokens.safetensors"
     return Packed(model, ("heads", "static"), (*NUMPY, "tokenizers"))
 
 

@@ -59,6 +59,9 @@ def _static(goods: Goods, out: Path) -> Packed:
 
     base = based(goods)
     (vectors,) = read_arrays(base, "model.safetensors", "embeddings")
+    if (goods.folder / "tokens.safetensors").is_file():
+        places, own = read_arrays(goods.folder, "tokens.safetensors", "places", "vectors")
+        vectors[places] = own
     head = read_arrays(goods.folder, "head.safetensors", "weight", "bias", "centroids")
     written_bag(vectors, head, out / GRAPH)
     shutil.copyfile(base / "tokenizer.json", out / "tokenizer.json")

@@ -23,6 +23,9 @@ class Static:
         base = folder / said["base"]
         config = json.loads((base / "config.json").read_text(encoding="utf-8"))
         self._vectors = load_file(base / "model.safetensors")["embeddings"].astype(np.float32)
+        if said.get("tokens"):
+            own = load_file(folder / said["tokens"])
+            self._vectors[own["places"]] = own["vectors"]
         self._tokens = Tokenizer.from_file(str(base / "tokenizer.json"))
         self._tokens.no_padding()
         self._tokens.enable_truncation(int(config.get("max_length") or 512))
