@@ -138,7 +138,8 @@ class Decoder:
                 continue
             last = self._active.pop()
             if last is not line:
-                self._cache.move(len(self._active), row, last.seen)
+                if last.seen:  # one that waits for its first pass has no row of the cache yet
+                    self._cache.move(len(self._active), row, last.seen)
                 self._active[row] = last
 
 
