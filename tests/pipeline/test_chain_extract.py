@@ -1,7 +1,9 @@
 """What was built for labels works on a task whose answers are JSON objects: one walk, with a real gateway and giant."""
 
 import json
+import random
 import shutil
+import time
 
 import pytest
 from extract_house import UNREADABLE, gateway, giant, goods, routed, task, text_of, write
@@ -9,6 +11,7 @@ from extract_house import UNREADABLE, gateway, giant, goods, routed, task, text_
 from sartor.core.claims import parse
 from sartor.core.errors import AskError, RefusedError
 from sartor.core.records import Dataset
+from sartor.core.traffic import Exchange, Feedback
 from sartor.pipeline.canary import look, see
 from sartor.pipeline.certify import certify_route
 from sartor.pipeline.curate import open_dataset
@@ -247,3 +250,28 @@ def test_a_row_is_recalled(home, made):
     assert again.version == "goods@v2"
     newer = home.store.ledger.get(home.store.ledger.get(again.variant).data)
     assert row.id not in {one.id for one in open_dataset(home, newer).splits["train"]}
+
+
+@pytest.mark.parametrize(("bad", "verdict"), [({"canary": 0.6, "control": 0.1}, "stop"), ({}, "promote")])
+def test_a_canary_whose_documents_lose_more_is_stopped(home, bad, verdict):
+    """Traffic of two sides, of which one says less often what is right; both are told so afterwards."""
+    routed(home)
+    stage_canary(home, "goods", "goods@v1", share=0.5, promote=False, judge={"slowest": 1.0, "failures": 0.05})
+    draw, log = random.Random(3), home.store.traffic.log("w1")
+    start = time.time()
+    for number, row in enumerate(goods(1200, 12)):
+        arm = "canary" if draw.random() < 0.5 else "control"
+        right = draw.random() >= bad.get(arm, 0.3 if arm == "control" else 0.05)
+        done = Exchange(
+            id=f"chatcmpl-x{number}", at=start + number * 1e-3, tenant="default", key="", route="goods", model="goods",
+            task="goods", label=text_of(row) if right else '{"brand":"Other"}', confidence=0.9, arm=arm,
+            propensity=0.5, seconds=0.01,
+        )  # fmt: skip
+        log.append(done)
+        told = Feedback(f"x{number}", done.at, "default", "demonstration", text_of(row), exchange=done.id)
+        log.append_feedback(told, sync=False)
+    log.flush()
+    log.close()
+    home.store.traffic.index.catch_up()
+    found = look(home, "goods")
+    assert found["verdict"] == verdict, found["reasons"]

@@ -16,18 +16,30 @@ from sartor.evaluation.terms import Terms
 from sartor.evaluation.written import Assess, Assessed, Written
 
 REPEATED = 20
-"""Values that a repeated field is taken to have at most, for the greatest loss of one row."""
+"""Values that a repeated field is taken to have at most, for the greatest loss of one row where no row is known."""
+BESIDE = 2.0
+"""Times what the dearest row that is known could lose: all its values wrong, and as many invented beside them."""
 
 
 @plugin
 def extract(task: Task, snapshot: Snapshot) -> Terms:
     """The terms of a contract on a data set."""
     pricing = pricing_of(task.value)
-    schema = task.answer.json_schema
-    costs = [(name, max(pricing.of(name))) for name, _ in fields_of(schema)] or [("", max(pricing.every))]
-    most = sum(cost * (REPEATED if "[]" in name else 1) for name, cost in costs)
+    most = _most(pricing, snapshot) or _most_by_schema(task, pricing)
     written = Written(_assessor(task, pricing), pricing, most, parts=_fields)
     return Terms.of_written(task, with_target(task, snapshot, written))
+
+
+def _most(pricing: Pricing, snapshot: Snapshot) -> float:
+    """The most that an answer to a row like those of training and validation is taken to lose; 0 without rows."""
+    rows = [row for split in ("train", "validation") for row in snapshot.splits[split] if row.label]
+    each = [sum(max(pricing.of(name)) for name in _fields(row.label or "")) for row in rows]
+    return BESIDE * max(each, default=0.0)
+
+
+def _most_by_schema(task: Task, pricing: Pricing) -> float:
+    names = [name for name, _ in fields_of(task.answer.json_schema)] or [""]
+    return sum(max(pricing.of(name)) * (REPEATED if "[]" in name else 1) for name in names)
 
 
 def _assessor(task: Task, pricing: Pricing) -> Assess:
