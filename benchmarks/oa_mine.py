@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._oa_mine import CONTEXT, TOKENS, Counted, Rows, against, body, count, f1, rows
+from benchmarks._oa_mine_gateway import through_gateway
 from benchmarks._shared import HOME, result, show, task, workshop
 from sartor.evaluation.answers import Answers
 from sartor.pipeline.inspect import Hall, variant_subject
@@ -29,6 +30,8 @@ WRITTEN = 60
 """Tokens of one of its answers, roughly; the others of the recorded total were its prompts."""
 ASKED = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Shares of titles that GPT-4 is asked: those on which the tagger expects to lose most."""
+SHARE = 0.1
+"""Share of validation titles below whose confidence the running gateway asks GPT-4."""
 MINILM: dict[str, Any] = {"recipe": "tagger", "base": "minilm"}
 CANDIDATES: list[dict[str, Any]] = [
     {"recipe": "rules"},
@@ -49,10 +52,11 @@ class Told:
     """What one candidate of one seed said of the test titles."""
 
     validation: tuple[float, float]
+    sure: Any
+    """(validation rows,) chance that the whole answer is right."""
     counted: Counted
     expected: Any
-    """(rows,) chance that the whole answer is right."""
-    said: list[str]
+    """(test rows,) the same."""
     cpu_ms: float
     made_for: float
     """CPU seconds, its parts included."""
@@ -86,6 +90,7 @@ def run() -> dict[str, Any]:
             "kept_of_teacher": _kept(told["student"], told["both"]),
             "gained_over_minilm": _kept(told["student"], told["minilm"], ratio=False),
         },
+        "gateway": through_gateway(shop, data, made[0][picked], told[picked][0].sure, SHARE),
         "cascade": {title: _cascade(told[title], data, giants["gpt4"]) for title in dict.fromkeys([picked, "student"])},
     }
     _print(figures)
@@ -100,12 +105,12 @@ def _told(place: Hall, variant: Any, data: Rows) -> Told:
     assert truths["test"] == data.truths
     counted = {split: count(truths[split], _said(one), data.schema) for split, one in decided.items()}
     assert place.terms.written is not None
-    judged = place.terms.written.judge(decided["test"])
+    sure = {split: place.terms.written.judge(one).confidence for split, one in decided.items()}
     return Told(
         validation=f1(counted["validation"]),
+        sure=sure["validation"],
         counted=counted["test"],
-        expected=judged.confidence,
-        said=_said(decided["test"]),
+        expected=sure["test"],
         cpu_ms=1000.0 * float(subjects["test"].measured["cpu_seconds"]),
         made_for=made_for(place.shop, variant).cpu_seconds,
     )
@@ -203,6 +208,10 @@ def _print(figures: dict[str, Any]) -> None:
         for name, gap in figures["against"].items()
     ]
     show(f"{figures['picked_on_validation']} minus", ["", "published", "strict"], gaps)
+    served = [
+        (name, *(g[part] for part in ("published", "strict", "per_1000"))) for name, g in figures["gateway"].items()
+    ]
+    show("Through the gateway", ["route", "published#", "strict#", "EUR per 1,000#"], served)
     for title, points in figures["cascade"].items():
         table = [(f"{100 * p['asked']:.0f} %", p["published"], p["strict"], p["per_1000"]) for p in points]
         show(f"{title} in front of GPT-4", ["asked", "published#", "strict#", "EUR per 1,000#"], table)
