@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,12 @@ TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 RANK = 8
 BATCH = 8
 LM_RATE = 1e-3
+EXAMPLES = (
+    f"{INSTRUCTIONS} Use only the numbers that bear on what is asked, write each with one decimal, put spaces around "
+    "signs and brackets around each operation, and do not work it out. Tom has 3 apples and buys 4 more. How many has "
+    "he now? ( 3.0 + 4.0 ) There are 12 eggs in 3 boxes. How many are in each? ( 12.0 / 3.0 )"
+)
+"""Longer instructions, as tasks mostly have them."""
 GOAL, LOSS, SHARE = 2.0, 0.03, 0.005
 """Times as fast; difference of the loss, and of the share right, that still counts as equal."""
 
@@ -97,29 +104,31 @@ Contest = tuple[Callable[[int], Ran], Callable[[int], Ran], Callable[[int], floa
 
 
 def _contests(rows: int) -> dict[str, Contest]:
-    base = smollm2()
-    encoder = _minilm()
-    return {
-        "smollm2 lora": (
-            lambda seed: _lm_ours(base, rows, seed),
-            lambda seed: _lm_peer(base, rows, Course(LM_RATE, BATCH, seed)),
-            lambda seed: (
-                _lm_peer(base, rows, Course(LM_RATE, BATCH, seed, bfloat16=False, steps=3)).examples_per_second
-            ),
-        ),
-        **{
-            f"minilm {name}": (
-                lambda seed, a=adapter, r=rate: _encoder_ours(encoder, a, r, seed),  # type: ignore[misc]
-                lambda seed, a=adapter, r=rate: _encoder_peer(encoder, a, Course(r, 32, seed)),  # type: ignore[misc]
-                lambda seed, a=adapter, r=rate: (
-                    _encoder_peer(  # type: ignore[misc]
-                        encoder, a, Course(r, 32, seed, bfloat16=False, steps=10)
-                    ).examples_per_second
-                ),
-            )
-            for name, adapter, rate in (("tune", None, 3e-4), ("adapter", RANK, 2e-3))
-        },
+    base, encoder = smollm2(), _minilm()
+    found = {
+        f"smollm2 {name}": _contest(
+            partial(_lm_ours, base, rows, told), partial(_lm_peer, base, rows, told), Course(LM_RATE, BATCH, 0), 3
+        )
+        for name, told in (("lora", INSTRUCTIONS), ("lora, instructions with examples", EXAMPLES))
     }
+    return found | {
+        f"minilm {name}": _contest(
+            partial(_encoder_ours, encoder, adapter, rate),
+            partial(_encoder_peer, encoder, adapter),
+            Course(rate, 32, 0),
+            10,
+        )
+        for name, adapter, rate in (("tune", None, 3e-4), ("adapter", RANK, 2e-3))
+    }
+
+
+def _contest(ours: Callable[[int], Ran], theirs: Callable[[Course], Ran], course: Course, steps: int) -> Contest:
+    """Of ours and theirs; in float32 they take only so many steps."""
+    return (
+        ours,
+        lambda seed: theirs(replace(course, seed=seed)),
+        lambda seed: theirs(replace(course, seed=seed, bfloat16=False, steps=steps)).examples_per_second,
+    )
 
 
 def _in_turns(
@@ -134,24 +143,24 @@ def _in_turns(
     return found
 
 
-def _lm_rows(base: Path, count: int) -> tuple[Any, Any]:
+def _lm_rows(base: Path, count: int, instructions: str = INSTRUCTIONS) -> tuple[Any, Any]:
     """Training and held-out rows of SVAMP."""
     from sartor.training.causal import tokenizer_of
     from sartor.training.causal_rows import Reader
 
-    reader, data = Reader(tokenizer_of(base), INSTRUCTIONS), svamp()
+    reader, data = Reader(tokenizer_of(base), instructions), svamp()
     parts = (data.train[:count], data.validation)
     return tuple(reader.read([p.text for p in part], [p.label for p in part]) for part in parts)  # type: ignore[return-value]
 
 
-def _lm_ours(base: Path, count: int, seed: int) -> Ran:
+def _lm_ours(base: Path, count: int, instructions: str, seed: int) -> Ran:
     from sartor.training import causal_loop
     from sartor.training.causal import dtype
     from sartor.training.causal_lean import load
     from sartor.training.causal_learners import Adapters, Kept
     from sartor.training.encoder import repeatable
 
-    given, held = _lm_rows(base, count)
+    given, held = _lm_rows(base, count, instructions)
     lean = load(base, dtype())
     with repeatable(seed, 1):
         learner = Adapters(lean, Kept(lean, 0), rank=RANK, targets=TARGETS, count=1)
@@ -161,10 +170,10 @@ def _lm_ours(base: Path, count: int, seed: int) -> Ran:
         return Ran(watch.rate(len(given.rows)), float(learner.judge(held.rows).losses.mean()))
 
 
-def _lm_peer(base: Path, count: int, course: Course) -> Ran:
+def _lm_peer(base: Path, count: int, instructions: str, course: Course) -> Ran:
     from sartor.training.causal_plain import Plain
 
-    given, held = _lm_rows(base, count)
+    given, held = _lm_rows(base, count, instructions)
     model = causal(base, RANK, TARGETS, course)
     seconds, steps = epoch(model, causal_loss(model, given.rows), count, course)
     judged = 0.0 if course.steps else float(Plain(model, base, adapter=True).judge(held.rows).losses.mean())
