@@ -33,26 +33,15 @@ class Documents:
         return [self._read(answer) for answer in await self.model.predict(requests)]
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
-        """An upstream's pieces are held back until the whole can be read; our own come as they are written."""
-        held: list[Chunk] = []
+        """Our own pieces come as they are written; an upstream's answer comes whole, since it has to be read first."""
         async with opened(self.model, request) as (first, rest):
-            pieces = _after(first, rest)
-            async for chunk in pieces:
-                if chunk.final is None and not chunk.raw:
+            async for chunk in _after(first, rest):
+                if chunk.final is not None:
+                    answer = self._read(chunk.final)
+                    said = chunk.text if chunk.final.reply is None else answer.output or ""
+                    yield Chunk(said, final=answer)
+                elif not chunk.raw:
                     yield chunk
-                    continue
-                held.append(chunk)
-        final = held[-1].final if held else None
-        if final is None:
-            return
-        answer = self._read(final)
-        if answer.reply is None:
-            whole = "" if final.reply is None else answer.output or ""
-            yield Chunk(held[-1].text or whole, final=answer)
-            return
-        for chunk in held[:-1]:
-            yield chunk
-        yield replace(held[-1], final=answer)
 
     def _read(self, answer: Prediction) -> Prediction:
         """What is ours is in its form already, and is not read again."""

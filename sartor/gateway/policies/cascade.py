@@ -84,6 +84,10 @@ class Cascade:
         begun, started = self._tools.clock(), False
         try:
             async with opened(self._to, request) as (chunk, rest):
+                if first.answer is not None and chunk.final is not None and not valid(chunk.final, self._tools):
+                    best = self._best(first, *hops_of(chunk.final, "no valid answer"))
+                    yield Chunk(best.output or "", final=best)
+                    return
                 started = True
                 async for piece in relay(chunk, rest, lambda answer: settled(answer, (*first.hops, *hops_of(answer)))):
                     yield piece

@@ -69,6 +69,9 @@ class Fallback:
             begun, started = self._tools.clock(), False
             try:
                 async with opened(model, request) as (first, rest):
+                    if place < last and first.final is not None and not valid(first.final, self._tools):
+                        hops.extend(hops_of(first.final, "no valid answer"))
+                        continue
                     started = True
                     async for chunk in relay(first, rest, lambda answer: settled(answer, (*hops, *hops_of(answer)))):
                         yield chunk
