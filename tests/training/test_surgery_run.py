@@ -49,7 +49,13 @@ def house(tmp_path_factory):
                 {"recipe": "prune", "name": "cut", "of": ["tuned"], "params": {"layers": 1, "tolerance": 0.0}},
             ],
             "incumbent": {"kind": "rule"},
-            "gate": {"min_rows": 20, "max_calibration_error": 1.0, "guards": {}, "floor": "tuned", "allow_licences": ["unstated"]},
+            "gate": {
+                "min_rows": 20,
+                "max_calibration_error": 1.0,
+                "guards": {},
+                "floor": "tuned",
+                "allow_licences": ["unstated"],
+            },
         }
     )
     shop = Workshop(store=open_store(folder / "home"), key=folder / "signing.key", cache=folder / "cache", who="tester")
