@@ -1,5 +1,6 @@
 """What was built for labels works on a task whose answers are JSON objects: one walk, with a real gateway and giant."""
 
+import io
 import json
 import random
 import shutil
@@ -8,15 +9,20 @@ import time
 import pytest
 from extract_house import UNREADABLE, gateway, giant, goods, routed, task, text_of, write
 
+from sartor.core.access import Caller
 from sartor.core.claims import parse
 from sartor.core.errors import AskError, RefusedError
+from sartor.core.jobs import JobRequest
 from sartor.core.records import Dataset
 from sartor.core.traffic import Exchange, Feedback
+from sartor.gateway.tuning_forms import NewFile, NewJob
 from sartor.pipeline.canary import look, see
 from sartor.pipeline.certify import certify_route
 from sartor.pipeline.curate import open_dataset
 from sartor.pipeline.drift import board
+from sartor.pipeline.finetune_port import Bureau
 from sartor.pipeline.harvest import harvest
+from sartor.pipeline.judges import judge, measure_judge
 from sartor.pipeline.label_books import agreed, disputes, settle, status
 from sartor.pipeline.label_files import export, take_in
 from sartor.pipeline.label_pool import open_desk
@@ -29,6 +35,7 @@ from sartor.pipeline.run import run
 from sartor.pipeline.serve import Handles
 from sartor.pipeline.shadowing import shadow_worth
 from sartor.pipeline.stages import stage_canary, stage_live, stage_shadow
+from sartor.pipeline.work import run_here
 from sartor.pipeline.workshop import Workshop
 from sartor.store.opening import open_store
 
@@ -275,3 +282,50 @@ def test_a_canary_whose_documents_lose_more_is_stopped(home, bad, verdict):
     home.store.traffic.index.catch_up()
     found = look(home, "goods")
     assert found["verdict"] == verdict, found["reasons"]
+
+
+def tuned(shop, entries):
+    """The job that a file of chats becomes, done here."""
+    lines = [
+        json.dumps({"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": said}]})
+        for text, said in entries
+    ]
+    bureau, caller = Bureau(shop, lambda *_: True), Caller()
+    form = NewFile(name="titles.jsonl", purpose="fine-tune")
+    sent = bureau.keep_file(caller, io.BytesIO("\n".join(lines).encode()), form)
+    bureau.create(caller, NewJob(model="rules", training_file=sent["id"], metadata={"task": "goods"}))
+    asked = shop.store.jobs.find(kind="finetune", limit=1)[0]
+    return run_here(shop, JobRequest("finetune", asked.args, task="goods", tenant=asked.tenant))
+
+
+def test_a_file_of_chats_becomes_a_model_that_writes_documents(home):
+    rows = goods(80, 21)
+    entries = [(row["text"], json.dumps(row["label"], indent=1)) for row in rows]
+    wrong = tuned(home, [*entries[:30], (rows[30]["text"], '{"brnad": "Acme"}')])
+    assert wrong.state == "failed"
+    assert "Line 31" in str(wrong.error)
+    assert "Did you mean 'brand'?" in str(wrong.error)
+    done = tuned(home, entries)
+    assert done.state == "succeeded", done.error
+    name = done.result["fine_tuned_model"]
+    with gateway(home) as door:
+        _, said = door.ask("Acme tea, mint, 10 g, from fields 9", name)
+    assert parse(said)["brand"] == "Acme"
+
+
+def test_judges_of_documents_are_measured_on_rows(home, made):
+    judges = [
+        {"use": "variant", "name": "twin", "of": "goods@v1", "min_golden": 10},
+        {"use": "llm", "name": "big", "model": "giant"},
+    ]
+    assert run(home, task(judges=judges), made).decision
+    measured = measure_judge(home, "goods", "twin", rows=True)
+    assert measured.facts["from_rows"] > 20
+    routed(home)
+    with gateway(home) as door:
+        for row in goods(10, 22):
+            door.ask(row["text"])
+    done = judge(home, "goods", "twin")
+    assert (done.asked, done.right) == (10, 10)
+    with giant(home, made / "goods.jsonl"), pytest.raises(AskError, match="ask: verdict"):
+        judge(home, "goods", "big")
