@@ -83,7 +83,7 @@ CASES = {
     "surgery_of_nothing": surgery_of_nothing,
     "surgery_of_what_has_no_weights": surgery_of_what_has_no_weights,
     "merging_different_shapes": merging_different_shapes,
-    "merging_different_architectures": merging_different_words,
+    "merging_different_architectures": merging_different_architectures,
     "merging_by_unknown_method": merging_by_unknown_method,
     "pruning_to_more_layers": pruning_to_more_layers,
     "lower_rank_of_no_adapter": lower_rank_of_no_adapter,
