@@ -43,7 +43,7 @@ def through_gateway(shop: Workshop, data: Rows, variant: Variant, confidence: Fl
     with process("gateway", "replay", str(replay), *recorded) as giant, process("serve", "--port", "0") as gateway:
         declare_upstream(shop, Upstream(name="gpt-4", base_url=f"{giant}/v1", allow_private=True, price=PRICE))
         declare_route(shop, Route(name="titles-alone", policy="gpt-4"))
-        policy = {"use": "cascade", "local": handle, "to": "gpt-4", "by": "threshold"}
+        policy: dict[str, Any] = {"use": "cascade", "local": handle, "to": "gpt-4", "by": "threshold"}
         policy |= {"threshold": float(np.quantile(confidence, share))}
         declare_route(shop, Route(name="titles", task=variant.task, policy=policy, unmatched="gpt-4"))
         _until_answered(f"{gateway}/v1", {"titles-alone", "titles"})

@@ -117,8 +117,10 @@ def _split(logs: torch.Tensor, batch: Sequence[Tagged]) -> Iterator[torch.Tensor
 def _each(logs: torch.Tensor, row: Tagged) -> torch.Tensor:
     """(words,) cross-entropy of one text; a teacher's chance of what may not stand there counts for nothing."""
     if row.tags.dtype == torch.long:
-        return functional.nll_loss(logs, row.tags, reduction="none")
-    return -(row.tags * row.allowed * logs).sum(1)
+        hard: torch.Tensor = functional.nll_loss(logs, row.tags, reduction="none")
+        return hard
+    each: torch.Tensor = -(row.tags * row.allowed * logs).sum(1)
+    return each
 
 
 def _batches(rows: Sequence[Tagged], plan: Plan, draw: np.random.Generator) -> list[Ints]:
