@@ -131,10 +131,13 @@ def _train(
 ) -> list[dict[str, Any]]:
     try:
         import trl
-        from datasets import Dataset
+        from datasets import Dataset, disable_progress_bars
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "trl", f"recipe '{taught.recipe}'") from error
+    from transformers import PrinterCallback
+
     model, tokenizer, rows = given
+    disable_progress_bars()
     scratch = job.folder / "scratch"
     config = getattr(trl, taught.trainer.replace("Trainer", "Config"))(
         output_dir=str(scratch),
@@ -158,6 +161,7 @@ def _train(
         processing_class=tokenizer,
         callbacks=[_watcher(job)],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints where our answers go
     trainer.train()
     shutil.rmtree(scratch, ignore_errors=True)
     found: list[dict[str, Any]] = trainer.state.log_history
