@@ -37,8 +37,8 @@ TRAINING: Mapping[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("numpy", "safetensors", "scikit-learn", "tokenizers"),
     ),
     ("head", "encoder"): ((*ANSWERED, "heads", "base", "encoder", "train_head"), (*TORCH, "scikit-learn")),
-    ("tune", "encoder"): (("retrain", "train_encoder"), TORCH),
-    ("adapter", "encoder"): (("retrain", "train_encoder"), TORCH),
+    ("tune", "encoder"): (("retrain", "train_encoder"), (*TORCH, "scikit-learn")),
+    ("adapter", "encoder"): (("retrain", "train_encoder"), (*TORCH, "scikit-learn")),
     ("lora", "lm"): (("retrain", "base", "train_causal"), (*TORCH, "pydantic")),
     ("full", "lm"): (("retrain", "base", "train_causal"), (*TORCH, "pydantic")),
 }
