@@ -12,6 +12,7 @@ from sartor.data.reading import SOURCES
 from sartor.evaluation.measure import METRICS
 from sartor.feedback.judging import JUDGES
 from sartor.gateway.unpack import check_input
+from sartor.pipeline.bases import IMPORTED
 from sartor.pipeline.curate import CURATORS, curate, open_dataset, read
 from sartor.pipeline.make import RECIPES
 from sartor.pipeline.onward import STRATEGIES
@@ -53,7 +54,7 @@ def check_plugins(task: Task) -> None:
         _fits_kind(task, candidate.recipe)
         _fits_device(candidate)
         RECIPES.take(candidate.recipe).read({"size": candidate.size, **candidate.params})
-        if candidate.base:
+        if candidate.base and not candidate.base.startswith(IMPORTED):  # what was brought in stands in the store alone
             entry(candidate.base)
 
 
