@@ -220,6 +220,7 @@ EXTRAS = {
     "xllamacpp": "gguf",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "onnxscript": "onnx",
     "psycopg": "postgres",
     "s3fs": "s3",
     "presidio_analyzer": "pii",
