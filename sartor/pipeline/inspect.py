@@ -27,7 +27,7 @@ from sartor.evaluation.terms import Terms
 from sartor.pipeline.answer import answer, read_answers, requests_of
 from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.memo import Step, once
-from sartor.pipeline.terms import terms_of
+from sartor.pipeline.terms import judged_by, terms_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.incumbents import Person, Recorded, Rule
 
@@ -183,7 +183,7 @@ def inspect_subject(place: Hall, subject: Subject, split: str) -> Report:
     """The report of a subject on a split; found if the same answers were inspected under the same terms before."""
     shop, task, rows = place.shop, place.task, place.dataset.files[f"{split}.parquet"]
     kept = shop.store.vault.put_bytes(subject.answers.to_parquet())
-    modules = ("sartor.evaluation.inspect", *(METRICS.take(name).module for name in METRICS))
+    modules = ("sartor.evaluation.inspect", *judged_by(task), *(METRICS.take(name).module for name in METRICS))
     terms = {"value": task.value.model_dump(mode="json"), "confidence": task.gate.confidence, "title": subject.title}
     step = Step(
         "inspect",

@@ -29,7 +29,7 @@ from sartor.pipeline.onward import Onward, carry_out, planned, told
 from sartor.pipeline.parity import promise_of
 from sartor.pipeline.preferences import preferences_of
 from sartor.pipeline.serve import fleet_of
-from sartor.pipeline.terms import terms_of
+from sartor.pipeline.terms import judged_by, terms_of
 from sartor.pipeline.trials import trials_of
 from sartor.pipeline.workshop import Workshop
 from sartor.serving.engine import Engine, Mixer, Writer, open_engine
@@ -92,7 +92,7 @@ class Order:
         if not self.snapshot.labels:  # what is asked for and what it costs bear on what is written
             params["answer"] = self.task.answer.model_dump(mode="json")
             params["value"] = self.task.value.model_dump(mode="json")
-            modules = (*modules, "sartor.training.claims")
+            modules = (*modules, "sartor.training.claims", *judged_by(self.task))
         if columns := named(self.task):
             params["columns"] = columns
         if self.onward is not None:

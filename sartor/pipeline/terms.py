@@ -3,9 +3,15 @@
 from sartor.core.rows import Snapshot
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
+from sartor.evaluation.kinds.generate import SCORERS
 from sartor.evaluation.terms import Terms
 
 KINDS = Shelf("sartor.evaluation.kinds")
+
+
+def judged_by(task: Task) -> tuple[str, ...]:
+    """Modules that judge a task's answers: the memo can't see them, since they are taken from shelves."""
+    return (KINDS.take(task.kind).module, *(SCORERS.take(criterion.use).module for criterion in task.value.rubric))
 
 
 def terms_of(task: Task, snapshot: Snapshot) -> Terms:
