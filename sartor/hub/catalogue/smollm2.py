@@ -41,6 +41,7 @@ def smollm2() -> list[Entry]:
                 "parameters": 134_515_008,
                 "max_tokens": 8192,
                 "languages": ["en"],
+                "adapter_targets": ["q_proj", "k_proj", "v_proj", "o_proj"],
             },
         ),
     ]
