@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from sartor.core.predict import Doubts, Floats
+from sartor.core.shelf import Shelf
 from sartor.core.stating import Pricing, state
 from sartor.evaluation.answers import Answers, Notes, heard, notes
 from sartor.evaluation.judging import NO_ANSWER, OUTSIDE, Cut, Judged, Look, Mistake
+
+SCORERS = Shelf("sartor.evaluation.scorers")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from sartor.core.rows import Snapshot
 from sartor.core.shelf import Shelf
 from sartor.core.task import Task
-from sartor.evaluation.kinds.generate import SCORERS
 from sartor.evaluation.terms import Terms
+from sartor.evaluation.written import SCORERS
 
 KINDS = Shelf("sartor.evaluation.kinds")
 

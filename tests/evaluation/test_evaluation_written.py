@@ -13,7 +13,7 @@ from sartor.core.task import Task
 from sartor.evaluation.answers import Answers, collect, heard, told
 from sartor.evaluation.compare import compare
 from sartor.evaluation.inspect import inspect
-from sartor.evaluation.kinds.generate import SCORERS
+from sartor.evaluation.written import SCORERS
 
 KINDS = Shelf("sartor.evaluation.kinds")
 SCHEMA = {

@@ -1,15 +1,13 @@
 """Texts: judged criterion by criterion of the rubric that the value function states."""
 
 from sartor.core.rows import Snapshot
-from sartor.core.shelf import Shelf, plugin
+from sartor.core.shelf import plugin
 from sartor.core.stating import pricing_of
 from sartor.core.task import Task
 from sartor.core.value import Criterion
 from sartor.evaluation.asking import with_target
 from sartor.evaluation.terms import Terms
-from sartor.evaluation.written import Assess, Assessed, Written
-
-SCORERS = Shelf("sartor.evaluation.scorers")
+from sartor.evaluation.written import SCORERS, Assess, Assessed, Written
 
 
 @plugin
