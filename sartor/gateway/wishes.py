@@ -27,8 +27,10 @@ def wish_of(chat: Mapping[str, Any]) -> Wish | None:
     Raises:
         AskError: it wishes what can't be had here.
     """
+    drawn = bool(chat.get("temperature"))
     for name, (neutral, why) in NEUTRAL.items():
-        if chat.get(name) not in (None, neutral):
+        # Where the likeliest token is taken, which others might have been drawn makes no difference.
+        if chat.get(name) not in (None, neutral) and (drawn or name != "top_p"):
             raise _unsupported(name, why)
     if chat.get("functions") or (chat.get("tools") and chat.get("tool_choice") != "none"):
         name = "functions" if chat.get("functions") else "tools"

@@ -106,6 +106,16 @@ def live_variant(place: Hall) -> Variant | None:
     return variant
 
 
+def check_incumbent(place: Hall) -> None:
+    """Say before anything is made what would stop the inspection of recorded answers: no column, no price.
+
+    Raises:
+        AskError: as `incumbent_subject`.
+    """
+    if place.task.incumbent.kind == "recorded":
+        _standing_in(place, place.task.incumbent)
+
+
 def _in_todays_labels(place: Hall, variant: Variant, answers: Answers, split: str) -> Answers:
     """A variant that was made for other labels is held to what became of them."""
     if variant.labels == place.snapshot.labels:

@@ -18,6 +18,7 @@ from sartor.pipeline.embeddings import EmbeddingCache
 from sartor.pipeline.inspect import (
     Hall,
     answers_behind,
+    check_incumbent,
     hall,
     incumbent_subject,
     inspect_subject,
@@ -123,7 +124,9 @@ def told(outcome: Outcome) -> RunResult:
 def open_hall(shop: Workshop, task: Task, base_dir: Path) -> Hall:
     """Source, curate and check: everything up to the first training."""
     check_plugins(task)
-    return hall_on(shop, task, curate(shop, task, base_dir, read(shop, task, base_dir)))
+    place = hall_on(shop, task, curate(shop, task, base_dir, read(shop, task, base_dir)))
+    check_incumbent(place)
+    return place
 
 
 def hall_on(shop: Workshop, task: Task, dataset: Dataset, *, may: Sequence[str] = ()) -> Hall:

@@ -138,7 +138,7 @@ def test_an_object_keeps_to_the_schema_of_the_task_or_of_the_caller(client: Any)
 @pytest.mark.parametrize(
     ("wish", "why"),
     [
-        ({"top_p": 0.5}, "'top_p' is not supported"),
+        ({"top_p": 0.5, "temperature": 0.7}, "'top_p' is not supported"),
         ({"frequency_penalty": 1}, "'frequency_penalty' is not supported"),
         ({"logprobs": True, "top_logprobs": 3}, "'top_logprobs' is not supported"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "up to 4 texts"),

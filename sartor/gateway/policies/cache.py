@@ -119,6 +119,9 @@ class Cache:
         return answer
 
     async def _by_meaning(self, request: Request) -> Prediction:
+        if request.wish is not None:  # a text of another length or form is another answer
+            (answer,) = await self._of.predict([request])
+            return answer
         params, now = self._params, self._tools.clock()
         assert self._tools.embed is not None
         try:
