@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sartor.core.pairing import pairs
+from sartor.core.pairing import Pair, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,15 @@ def by_field(truth: Any, said: Any) -> dict[str, Counts]:
         truth: the right document.
         said: the answer; None where there is no valid one.
     """
-    found: dict[str, Counts] = {}
-    for pair in pairs(truth, said):
-        found[pair.field] = found.get(pair.field, Counts()) + Counts(**{pair.verdict: 1})
-    return found
+    return counted(pairs(truth, said))
+
+
+def counted(found: Iterable[Pair]) -> dict[str, Counts]:
+    """Counts of values side by side, by field."""
+    fields: dict[str, Counts] = {}
+    for pair in found:
+        fields[pair.field] = fields.get(pair.field, Counts()) + Counts(**{pair.verdict: 1})
+    return fields
 
 
 def strict(row: Mapping[str, Counts]) -> Counts:

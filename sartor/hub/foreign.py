@@ -17,8 +17,6 @@ from sartor.hub import safety
 from sartor.hub.catalogue_reading import stated_licence
 
 Kind = Literal["encoder", "classifier", "lm", "adapter", "onnx", "gguf", "static", "export"]
-OPEN = ("encoder", "lm", "static")
-"""Kinds that are bases as they are."""
 TAKEN = (*safety.ALLOWED, "*.jinja", "*.onnx", "*.gguf")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.npy")
 OPERATORS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})

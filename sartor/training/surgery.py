@@ -17,7 +17,7 @@ import numpy as np
 from sartor.core.errors import AskError
 from sartor.training.job import Job, Part
 from sartor.training.lowrank import Lora, read_lora
-from sartor.training.shards import INDEX, SINGLE, Make, Shards, Spec, Values, write_folder
+from sartor.training.shards import INDEX, Make, Shards, Spec, Values, write_folder
 
 OWN = ("encoder", "model")
 """Folders of a variant's files that hold weights of its own: an encoder's, a language model's."""
@@ -177,8 +177,3 @@ def promised(tolerance: float, **facts: Any) -> dict[str, Any]:
 def bytes_of(folder: Path) -> int:
     """Of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a Hugging Face folder holds weights."""
-    return (folder / SINGLE).is_file() or (folder / INDEX).is_file()

@@ -11,7 +11,7 @@ from sartor.core.shelf import plugin
 from sartor.core.stating import Pricing, pricing_of
 from sartor.core.task import Task
 from sartor.evaluation.asking import with_target
-from sartor.evaluation.extraction import Counts, published, strict
+from sartor.evaluation.extraction import counted, published, strict
 from sartor.evaluation.terms import Terms
 from sartor.evaluation.written import Assess, Assessed, Written
 
@@ -56,9 +56,7 @@ def _assessor(task: Task, pricing: Pricing) -> Assess:
                 wrong, missed, invented = pricing.of(pair.field)
                 cost = {"wrong": wrong, "missed": missed, "invented": invented}[pair.verdict]
                 mistakes.append((pair.field, f"({pair.verdict})", cost))
-        fields: dict[str, Counts] = {}
-        for pair in found:
-            fields[pair.field] = fields.get(pair.field, Counts()) + Counts(**{pair.verdict: 1})
+        fields = counted(found)
         counts = tuple(n for c in (strict(fields), published(fields)) for n in (c.right, c.wrong, c.missed, c.invented))
         whole = not mistakes and said is not None
         lost = pricing.right if whole else sum(cost for _, _, cost in mistakes)
