@@ -129,6 +129,10 @@ class Variant(Artifact):
     seed: int = 0
 
 
+EXPORT = "export"
+"""Verb of the runs that book what left the store: traffic as a file, a variant as a folder."""
+
+
 class Run(Record):
     """One step that was done: what went in, what came out, what it took. An event, so its times are part of it."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sartor.core.canonical import digest
 from sartor.core.errors import ConflictError, NotFoundError
-from sartor.core.records import Base, Dataset, Decision, Report, Run, Variant
+from sartor.core.records import EXPORT, Base, Dataset, Decision, Report, Run, Variant
 from sartor.core.shelf import Plugin
 from sartor.core.task import Task
 from sartor.data.snapshot import read_datasheet
@@ -88,7 +88,7 @@ def export(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     made = [file for file in out.rglob("*") if file.is_file()]
-    _remember(shop, variant, exporter, settings.model_dump(mode="json"))
+    _remember(shop, variant, exporter, {"target": str(out.resolve()), **settings.model_dump(mode="json")})
     size = sum(file.stat().st_size for file in made)
     return Exported(variant.digest, target, str(out), len(made), size, requires, packed.notes)
 
@@ -157,11 +157,11 @@ def _datasheet(shop: Workshop, dataset: Dataset) -> dict[str, Any]:
 
 
 def _remember(shop: Workshop, variant: Variant, exporter: Plugin, params: Mapping[str, Any]) -> None:
-    """That it left, and when."""
+    """That it left, when, and where to: a recall names the folder."""
     plugin = f"pipeline.exporters/{exporter.name}"
-    key = digest({"verb": "export", "plugin": plugin, "variant": variant.digest, "params": dict(params)})
+    key = digest({"verb": EXPORT, "plugin": plugin, "variant": variant.digest, "params": dict(params)})
     run = Run(
-        verb="export",
+        verb=EXPORT,
         plugin=plugin,
         task=variant.task,
         key=key,

@@ -4,6 +4,7 @@ One table for all targets that hold a variant's files as they are. Knows no targ
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,25 @@ WRITERS = (*NUMPY, "llguidance", "pydantic", "torch", "transformers")
 LLAMA = ("jinja2", "llguidance", "numpy", "pydantic", "xllamacpp")
 SERVED = "bfloat16"
 """Numbers in which the engine of language models computes."""
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Greatest ranks of adapters that vLLM can be told."""
+
+
+def vllm_note(model: str, name: str, adapter: int = 0) -> str:
+    """How vLLM serves a language model that was exported: a command for the export's folder, on loopback.
+
+    Args:
+        model: hub id, or folder in the export.
+        name: by which it is asked.
+        adapter: rank of the adapter that the export is; 0: it is a whole model.
+    """
+    words = ["vllm", "serve", model, "--host", "127.0.0.1", "--dtype", SERVED]
+    if adapter:
+        rank = next((size for size in RANKS if size >= adapter), adapter)
+        words += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=."]
+    else:
+        words += ["--served-model-name", name]
+    return f"vLLM serves it, as any upstream: `{shlex.join(words)}`. Not tried here."
 
 
 @dataclass(frozen=True)

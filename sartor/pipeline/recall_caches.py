@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sartor.core.errors import StoreError
-from sartor.core.records import Artifact, Dataset, Run
+from sartor.core.records import EXPORT, Artifact, Dataset, Run
 from sartor.pipeline.origins import READERS, Origins, column, matches
-from sartor.pipeline.traffic_export import EXPORT
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.impact import Impact
 
@@ -58,7 +57,7 @@ def caches_of(shop: Workshop, begun: Origins, found: Impact) -> Caches:
     checkpoints = tuple(sorted(states.iterdir())) if found.goods and states.is_dir() else ()
     folders = tuple(path for d in found.goods if (path := shop.store.laid / d).is_dir())
     return Caches(
-        tuple(shards.values()), checkpoints, folders, tuple(_pages(shop, found)), tuple(_exports(shop, begun))
+        tuple(shards.values()), checkpoints, folders, tuple(_pages(shop, found)), tuple(_exports(shop, begun, found))
     )
 
 
@@ -107,10 +106,13 @@ def _pages(shop: Workshop, found: Impact) -> Iterator[Path]:
                 yield page
 
 
-def _exports(shop: Workshop, begun: Origins) -> Iterator[Run]:
-    """Traffic holds no rows of sources: only a person's, or a row's exchange, can have gone out with it."""
-    if begun.what.kind in ("subject", "row"):
-        yield from shop.store.ledger.find(Run, verb=EXPORT, limit=100_000)
+def _exports(shop: Workshop, begun: Origins, found: Impact) -> Iterator[Run]:
+    """Variants that left the house, and traffic: of that only a person's, or a row's exchange, can have gone out."""
+    variants, asked = found.variants, begun.what.kind in ("subject", "row")
+    for run in shop.store.ledger.find(Run, verb=EXPORT, limit=100_000):
+        left = run.inputs.get("variant")
+        if left in variants or (asked and left is None):
+            yield run
 
 
 def purge(shop: Workshop, caches: Caches, *, pages: bool) -> int:

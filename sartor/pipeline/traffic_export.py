@@ -10,7 +10,7 @@ import orjson
 
 from sartor.core.canonical import digest
 from sartor.core.errors import AskError, NotFoundError
-from sartor.core.records import Run, now
+from sartor.core.records import EXPORT, Run, now
 from sartor.core.task import Task
 from sartor.core.traffic import NANO, Exchange
 from sartor.gateway.unpack import find_input
@@ -19,8 +19,6 @@ from sartor.pipeline.traffic import content_of, iso
 from sartor.pipeline.workshop import Workshop
 from sartor.store.traffic.queries import Filters
 
-EXPORT = "export"
-"""Verb of the runs that book what was written to a file outside of the store."""
 MOST_BYTES = 128 * 1024
 """Of one input."""
 

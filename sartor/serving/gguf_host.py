@@ -120,7 +120,7 @@ class Host:
             return AskError(
                 f"The input is too long for this model: {asked:,} tokens with its instructions, and the context holds "
                 f"{most:,}: {asked - most + 1:,} too many. Shorten it, or serve the model with a longer context.",
-                code="context_too_long",
+                code="context_length_exceeded",
                 param="messages",
             )
         return AskError(f"llama.cpp refuses the request: {said.get('message', said)}.", code="engine_refused")

@@ -5,7 +5,6 @@ tested for what it tells them; the project's own tests run on CPUs. Knows no rec
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from sartor.core.errors import AskError, missing_extra
@@ -76,21 +75,6 @@ def device_for(name: str, *, four_bit: bool = False, cpu_bfloat16: bool = False)
             code="no_gpu",
         )
     return Device("cuda", bfloat16=True, four_bit=four_bit)
-
-
-def vllm_command(model: Path, *, name: str, port: int, adapters: dict[str, Path], most: int = 8) -> list[str]:
-    """The command that serves a base and adapters with vLLM, on loopback; declare it as an upstream, an adapter each.
-
-    Args:
-        name: what it calls the base.
-        adapters: name -> folder of an adapter in PEFT's format.
-        most: adapters in one batch.
-    """
-    command = ["vllm", "serve", str(model), "--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
-    if adapters:
-        modules = [f"{title}={folder}" for title, folder in sorted(adapters.items())]
-        command += ["--enable-lora", "--max-loras", str(most), "--lora-modules", *modules]
-    return [*command, "--dtype", "bfloat16"]
 
 
 def _has_cuda() -> bool:

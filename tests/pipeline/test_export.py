@@ -17,6 +17,7 @@ from sartor.core.task import Task
 from sartor.hub.safety import shapes_in
 from sartor.pipeline.bring import bring
 from sartor.pipeline.export import export
+from sartor.pipeline.recall_plan import plan
 from sartor.pipeline.run import make_all, open_hall
 from sartor.pipeline.workshop import Workshop
 from sartor.registry.variants import register
@@ -120,8 +121,12 @@ WRITTEN = [
 def test_what_writes_writes_the_same_outside(shop: Workshop, outside: Outside, tmp_path: Path) -> None:
     asked = [text for text, _ in orders(8, 7)] + ["", "pen ½ alder"]
     folders = [tmp_path / f"{title}-{target}" for title, target, _ in WRITTEN]
+    notes = {}
     for (title, target, params), out in zip(WRITTEN, folders, strict=True):
-        export(shop, variant(shop, title).digest, target, out, params)
+        notes[title, target] = " ".join(export(shop, variant(shop, title).digest, target, out, params).notes)
+    assert "vllm serve . --host 127.0.0.1" in notes["full", "hf"]
+    assert "vllm serve base --host 127.0.0.1" in notes["lora", "peft"]
+    assert "--enable-lora --max-lora-rank 8 --lora-modules orders=." in notes["lora", "peft"]
 
     every = outside.every(folders, asked)
 
@@ -135,6 +140,13 @@ def test_what_writes_writes_the_same_outside(shop: Workshop, outside: Outside, t
         assert same >= len(asked) - 1, (title, target)
         assert far < TOLERANCE or target in ("hf", "gguf"), (title, target, far)
         assert all(isinstance(one["answer"], dict) for one in there)
+
+
+def test_a_recall_names_the_folders_that_left(shop: Workshop, exported: dict[tuple[str, str], Path]) -> None:
+    named = plan(shop, "variant", variant(shop, "head").digest).body()["caches"]["exports"]
+
+    assert str(exported["head", "hf"]) in named
+    assert str(exported["linear", "folder"]) not in named
 
 
 def test_the_exported_recipe_trains_the_same_again(shop: Workshop, outside: Outside, tmp_path: Path) -> None:

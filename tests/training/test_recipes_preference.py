@@ -12,7 +12,7 @@ from sartor.core.errors import AskError
 from sartor.core.prompting import answer_text, chat_text
 from sartor.core.shelf import Shelf
 from sartor.serving.engine import Writer, open_engine
-from sartor.training.device import Device, device_for, vllm_command
+from sartor.training.device import Device, device_for
 from sartor.training.job import Draft, Job, Part, Preferences, Writing
 
 RECIPES = Shelf("sartor.training.recipes")
@@ -130,11 +130,3 @@ def test_a_base_in_four_bits_is_asked_for_or_its_package_named(monkeypatch):
     else:
         found = four.load_settings()["quantization_config"]
         assert (found.load_in_4bit, found.bnb_4bit_quant_type) == (True, "nf4")
-
-
-def test_vllm_serves_adapters_on_loopback():
-    told = vllm_command(Path("/m"), name="base", port=8001, adapters={"b": Path("/b"), "a": Path("/a")})
-    assert told[:3] == ["vllm", "serve", "/m"]
-    assert told[told.index("--host") + 1] == "127.0.0.1"
-    assert told[told.index("--lora-modules") + 1 :][:2] == ["a=/a", "b=/b"]
-    assert "--enable-lora" not in vllm_command(Path("/m"), name="base", port=8001, adapters={})

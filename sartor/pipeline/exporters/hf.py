@@ -13,7 +13,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.pipeline.goods import Goods, Packed, no_such_form
 from sartor.pipeline.merging import Dtype, whole
-from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS
+from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS, vllm_note
 
 SENTENCES = {
     "modules.json": [
@@ -64,7 +64,7 @@ def _lm(goods: Goods, out: Path, params: Params) -> Packed:
     shutil.copyfile(goods.folder / "writing.json", out / "writing.json")
     model = {"engine": "lm", "model": ".", "adapter": None, "writing": "writing.json", "dtype": SERVED}
     said = "It loads with AutoModelForCausalLM; `writing.json` has the instructions that it was taught with."
-    return Packed(model, CAUSAL, WRITERS, (said, *notes))
+    return Packed(model, CAUSAL, WRITERS, (said, vllm_note(".", goods.variant.task), *notes))
 
 
 FORMS: Mapping[str, Callable[[Goods, Path, Params], Packed]] = {"encoder": _encoder, "lm": _lm}

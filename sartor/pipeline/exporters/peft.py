@@ -10,7 +10,7 @@ from sartor.core.shelf import Params as Settings
 from sartor.core.shelf import plugin
 from sartor.pipeline.goods import Goods, Packed, based, copied, no_such_form
 from sartor.pipeline.leaving import base_facts
-from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS
+from sartor.pipeline.packing import CAUSAL, ENCODER, NUMPY, SERVED, WRITERS, vllm_note
 
 
 class Params(Settings):
@@ -53,7 +53,9 @@ def _encoder(goods: Goods, out: Path, base: Mapping[str, Any], note: str) -> Pac
 def _lm(goods: Goods, out: Path, base: Mapping[str, Any], note: str) -> Packed:
     shutil.copyfile(goods.folder / "writing.json", out / "writing.json")
     model = {"engine": "lm", "base": dict(base), "adapter": ".", "writing": "writing.json", "dtype": SERVED}
-    return Packed(model, CAUSAL, (*WRITERS, "peft"), (note,))
+    rank = int(json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    model_at = "base" if (out / "base").is_dir() else str(base["hub_id"])
+    return Packed(model, CAUSAL, (*WRITERS, "peft"), (note, vllm_note(model_at, goods.variant.task, rank)))
 
 
 FORMS: Mapping[str, Callable[[Goods, Path, Mapping[str, Any], str], Packed]] = {"encoder": _encoder, "lm": _lm}
