@@ -1,8 +1,8 @@
 """Teachers and students on BANKING77: GPT-4's 1,001 labels as the only ones, and large models' probabilities.
 
-`gpt4`: rows that GPT-4 labelled, the other training texts without a label. Students on mpnet and MiniLM let labels spread
-over these; another MiniLM, tuned whole, learns from the mean of their probabilities. Beside it: the linear floor and a head on the same
-labels, the same head on people's labels of the same rows, and GPT-4 itself.
+`gpt4`: rows that GPT-4 labelled, the other training texts without a label. Students on mpnet and on MiniLM let labels
+spread over these; another MiniLM, tuned whole, learns from the mean of their probabilities. Beside it: the linear floor
+and a head on the same labels, the same head on people's labels of the same rows, and GPT-4 itself.
 `few`: ten of people's labels a class, the other texts without; mpnet teaches MiniLM.
 `full`: all of people's labels; MiniLM and mpnet teach static vectors, beside the same vectors trained on labels alone.
 
