@@ -127,6 +127,14 @@ def test_a_long_text_is_cut_not_refused(made):
     assert parse(written.output)["firm"] == "larch"
 
 
+def test_training_rows_that_are_too_long_are_counted_and_said(base, tmp_path, caplog):
+    job = job_on(base, tmp_path / "long", rows=8)
+    texts = [*job.train_texts[:-1], "order: from larch , " + " , ".join(["3 x mug"] * 40)]
+    draft = make(replace(job, train_texts=texts), epochs=1)
+    assert draft.facts["rows_cut"] == 1
+    assert "1 of 8 training rows are longer than the encoder reads" in caplog.text
+
+
 def test_a_student_learns_from_a_teacher(made, base, tmp_path):
     few = job_on(base, tmp_path / "student", rows=40, parts=(part(made[0]),), unlabelled=orders(20, 5)[0])
     draft = make(few, made_up=1.0, epochs=12)

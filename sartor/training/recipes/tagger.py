@@ -6,6 +6,7 @@ apart by tags of their own. With `of: [one]` it learns from that tagger's chance
 well (distillation: Hinton, Vinyals and Dean 2015); with `parts: join` it becomes the mean of two taggers.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ from sartor.training.tagging_loop import Plan, train
 from sartor.training.tagging_parts import Teacher, join, write
 from sartor.training.tagging_rows import Lesson, learn, swapped
 from sartor.training.warm import anew
+
+log = logging.getLogger("sartor.training")
 
 KINDS = ("extract",)
 SIZES = {"small": (3, 5_000), "medium": (8, 20_000), "large": (12, 200_000)}
@@ -128,8 +131,10 @@ def _rows(
     for text, spans in zip(job.train_texts, lesson.spans, strict=True):
         seen = book.see(text, spans)
         rows.append(ready(encoder, seen, torch.from_numpy(scheme.encode(spans, len(seen.spans)))))
-    cut = sum(row.cut for row in rows)
-    facts: dict[str, Any] = {"rows_cut": cut} if cut else {}
+    facts: dict[str, Any] = {}
+    if cut := sum(row.cut for row in rows):
+        facts["rows_cut"] = cut
+        log.warning("%d of %d training rows are longer than the encoder reads: cut at the end", cut, len(rows))
     if not teachers:
         return rows, facts
     extra = list(job.unlabelled)
