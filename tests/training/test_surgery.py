@@ -12,7 +12,7 @@ from sartor.training.shards import INDEX, Shards, Spec, write_file, write_folder
 
 pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
-from surgery_house import LABELS, TEXTS, damaged, headed, logits, operate, tuned
+from surgery_house import LABELS, TEXTS, damaged, headed, logits, operate, tuned, write_encoder
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])
@@ -181,3 +181,16 @@ def test_overlapping_and_cut_off_weights_are_refused(tmp_path):
     with pytest.raises(StoreError, match="overlap"):
         _ = Shards(folder).specs
     assert len(TEXTS) > 3
+
+
+@pytest.mark.parametrize("method", ["ties", "dare"])
+def test_positions_that_an_older_base_keeps_beside_its_weights_are_no_difference(method, tmp_path):
+    base = write_encoder(tmp_path / "base", "bert", seed=0)
+    file = base / "model.safetensors"
+    save_file({**load_file(file), "embeddings.position_ids": np.arange(32)[None]}, file, metadata={"format": "pt"})
+    parts = [tuned(tmp_path / name, seed=seed) for name, seed in (("one", 1), ("two", 2))]
+
+    draft = operate("merge", tmp_path / "out", *parts, job={"base": base}, method=method, density=1.0)
+
+    assert draft.facts["result"] == "whole"
+    assert "embeddings.position_ids" not in load_file(tmp_path / "out" / "encoder" / "model.safetensors")

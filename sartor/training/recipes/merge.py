@@ -90,9 +90,11 @@ def _whole(job: Job, parts: Sequence[Patient], mix: Mix) -> dict[str, Any]:
     base = _base(job, parts) if mix.method in NEEDS_BASE else None
     bodies = [part.body for part in parts]
     if base is not None:
-        _same(base.specs, bodies[0].specs, "the base and the first part")
+        _same(_weights(base.specs), _weights(bodies[0].specs), "the base and the first part")
 
     def make(name: str) -> Values:
+        if name not in _weights(bodies[0].specs):
+            return bodies[0].read(name)
         before = base.read(name) if base is not None else None
         values = [body.read(name) for body in bodies]
         return mix(name, values, before).astype(values[0].dtype)
@@ -158,6 +160,11 @@ def _same(first: dict[str, Spec], second: dict[str, Spec], between: str) -> None
         if shapes[0] != shapes[1]:
             said = [" × ".join(map(str, shape)) if shape is not None else "missing" for shape in shapes]
             raise _unfit(f"{between} have different shapes: '{name}' is {said[0]} in one and {said[1]} in the other")
+
+
+def _weights(specs: dict[str, Spec]) -> dict[str, Spec]:
+    """Without integers: older files keep positions beside the weights, who saves them today does not."""
+    return {name: spec for name, spec in specs.items() if not spec.dtype.startswith("I")}
 
 
 def _words(path: Path) -> Any:
