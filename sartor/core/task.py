@@ -168,7 +168,7 @@ class Gate(Section):
     guards: dict[str, float] = Field(default_factory=lambda: {"accuracy": 0.01})
     """Metric -> how much worse than the incumbent it may be (non-inferiority margin in the metric's unit)."""
     slice_margin: float = 0.05
-    """A slice may not be significantly worse than the incumbent by more than this much accuracy."""
+    """A slice may not be significantly worse than the incumbent by more than this much accuracy (extraction: F1)."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """Test rows without which nothing is released."""
     max_calibration_error: float = 0.1

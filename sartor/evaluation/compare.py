@@ -199,9 +199,10 @@ def _flips(new: Answers, old: Answers, kinds: npt.NDArray[np.str_], saved: Float
 def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
     """All slices with rows enough, tested for having got worse by more than the margin.
 
+    What is compared is how much of the answers is right, since a record of many values is rarely right in all of them.
     Groups are not counted here: where rows move together this errs on the side of calling a slice worse.
     """
-    gained = pair.new.right - pair.old.right
+    gained = pair.new.share - pair.old.share
     found: list[dict[str, Any]] = []
     chances: list[float] = []
     for cut in cuts(answers, pair.terms):
@@ -209,7 +210,7 @@ def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
         n = cut.count()[kept]
         better, worse = cut.total(np.maximum(gained, 0.0))[kept], cut.total(np.maximum(-gained, 0.0))[kept]
         chances += paired_shares_chance(better, worse, n, margin).tolist()
-        new, old = cut.total(pair.new.right)[kept] / n, cut.total(pair.old.right)[kept] / n
+        new, old = cut.total(pair.new.share)[kept] / n, cut.total(pair.old.share)[kept] / n
         for i, position in enumerate(kept):
             names = {"column": cut.column, "value": str(cut.names[position]), "n": int(n[i])}
             found.append(names | {"candidate": float(new[i]), "incumbent": float(old[i])})

@@ -77,6 +77,16 @@ class Sample:
             counts=judged.counts,
         )
 
+    @property
+    def share(self) -> Floats:
+        """(rows,) how much of each answer is right: of an extraction the F1 of its values, of others `right`."""
+        if self.counts is None:
+            return self.right
+        right, wrong, missed, invented = self.counts[:, :4].T
+        every = 2 * (right + wrong) + missed + invented
+        values = 2 * right / np.maximum(every, 1.0)
+        return np.where(self.escalated | (every == 0), self.right, values)
+
     def take(self, rows: Ints | npt.NDArray[np.bool_]) -> "Sample":
         """These rows (indices, repeats allowed, or a mask)."""
         columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "terms"}

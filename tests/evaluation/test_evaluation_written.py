@@ -13,6 +13,7 @@ from sartor.core.task import Task
 from sartor.evaluation.answers import Answers, collect, heard, told
 from sartor.evaluation.compare import compare
 from sartor.evaluation.inspect import inspect
+from sartor.evaluation.measure import Sample
 from sartor.evaluation.written import SCORERS
 
 KINDS = Shelf("sartor.evaluation.kinds")
@@ -144,6 +145,16 @@ def test_an_inspection_and_a_comparison_of_extractions():
     assert between.fixed > between.broken
     assert between.saved.low > 0
     assert between.flips[0].after in truth
+
+
+def test_slices_are_compared_by_how_much_of_a_record_is_right():
+    held = terms()
+    truth = text(brand="A", lines=[{"item": "x", "price": 1}])
+    half = text(brand="A", lines=[{"item": "x", "price": 9}])
+    given = answers((truth, truth), (truth, half), (truth, text()), (text(), text()), (truth, truth), escalated=(4,))
+    found = Sample.of(given, held)
+    assert found.right.tolist()[:4] == [1.0, 0.0, 0.0, 1.0]
+    assert found.share.tolist() == pytest.approx([1.0, 2 / 3, 0.0, 1.0, found.right[4]])
 
 
 @pytest.mark.parametrize("name", SCORERS.names())
