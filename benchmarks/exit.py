@@ -34,7 +34,7 @@ HOME = ROOT / ".sartor" / "bench-exit"
 SHOTS, HELD_OUT, TEST = 10, 5, 200
 TITLES = 160
 """Of OA-Mine that are learned from."""
-ASKED, WRITTEN = 100, 8
+ASKED, WRITTEN = 100, 24
 """Test rows that every export answers."""
 TOLERANCE = 1e-4
 CHOOSERS: list[dict[str, Any]] = [
@@ -45,6 +45,7 @@ CHOOSERS: list[dict[str, Any]] = [
     {"recipe": "tune", "base": "minilm", "params": {"epochs": 2}},
     {"recipe": "blend", "name": "blend", "of": ["linear", "head:minilm"]},
 ]
+SLACK = 0.1
 TAGGER: dict[str, Any] = {"recipe": "tagger", "base": "minilm", "params": {"epochs": 3, "context": _oa_mine.CONTEXT}}
 LORA: dict[str, Any] = {"recipe": "lora", "base": "smollm2", "size": "small"}
 
@@ -56,8 +57,9 @@ class Way:
     title: str
     target: str
     params: Mapping[str, Any]
-    close: float = 1.0
-    """Least share of the answers that must be the same."""
+    slack: float | None = None
+    """A language model differs from itself in other company, where bfloat16 rounds a near tie otherwise: an export may
+    differ in so much of the answers more than that. None: in none."""
 
     @property
     def name(self) -> str:
@@ -81,12 +83,11 @@ CHOSEN = [
 ]
 STATED = [
     Way("tagger:minilm", "folder", {}),
-    Way("lora:smollm2", "folder", {}, 0.9),
-    Way("lora:smollm2", "peft", {}, 0.9),
-    Way("lora:smollm2", "hf", {}, 0.8),
-    Way("lora:smollm2", "gguf", {"level": "f16"}, 0.8),
+    Way("lora:smollm2", "folder", {}, SLACK),
+    Way("lora:smollm2", "peft", {}, SLACK),
+    Way("lora:smollm2", "hf", {}, SLACK),
+    Way("lora:smollm2", "gguf", {"level": "f16"}, SLACK),
 ]
-"""Language models compute in bfloat16 here and there, in another order: an answer near a tie may differ."""
 TRAINED = ("linear", "head:static-minilm", "head:minilm", "adapter:minilm")
 """Trained again outside, by what stands in their folder exports."""
 
@@ -178,6 +179,7 @@ def _compared(
     """Answers outside beside answers inside, export by export."""
     found: dict[str, Any] = {}
     here: dict[str, list[dict[str, Any]]] = {}
+    itself: dict[str, float] = {}
     for way in ways:
         variant, out = made.variants[way.title], folder / way.name.replace(" → ", "-").replace(":", "-")
         begun = time.monotonic()
@@ -189,12 +191,16 @@ def _compared(
         here.setdefault(way.title, inside(shop, variant, texts))
         pairs = list(zip(here[way.title], there, strict=True))
         same = sum(a["label"] == b.get("label", b.get("output")) and a["escalate"] == b["escalate"] for a, b in pairs)
+        if way.slack is not None and way.title not in itself:
+            alone = [inside(shop, variant, [text])[0]["label"] for text in texts]
+            itself[way.title] = float(np.mean([a == b["label"] for a, b in zip(alone, here[way.title], strict=True)]))
         chances = held(here[way.title], there).furthest if "scores" in there[0] and there[0]["scores"] else None
         found[way.name] = {
             "rows": len(texts),
             "same": same,
             "share": same / len(texts),
-            "least": way.close,
+            "itself": itself.get(way.title, 1.0),
+            "least": 1.0 if way.slack is None else itself[way.title] - way.slack,
             "furthest_probability": chances,
             "furthest_confidence": max(abs(a["confidence"] - b["confidence"]) for a, b in pairs),
             "megabytes": done.bytes / 1e6,
@@ -265,7 +271,7 @@ def _goals(figures: Mapping[str, Any]) -> dict[str, bool]:
             one["same"] == one["rows"] and one["furthest"] < TOLERANCE for one in empty.values()
         )
     if written := figures.get("written"):
-        goals["every export that writes gives the same answers, near ties aside"] = all(
+        goals["every export that writes differs from its variant hardly more than that from itself, alone"] = all(
             one["share"] >= one["least"] for one in written.values()
         )
     return goals
