@@ -88,7 +88,9 @@ class Comparison(Part):
     """More rows that would show the saving to be above minus the margin; 0: shown; None: no number would."""
     guards: dict[str, Guard]
     slices: tuple[Change, ...]
-    """The most suspect first."""
+    """By how much of the answers is right; the most suspect first."""
+    whole_slices: tuple[Change, ...]
+    """By answers that are right as a whole, as release policies before version 3 look at them."""
 
 
 def compare(
@@ -132,7 +134,8 @@ def compare(
         margin=gate.margin,
         rows_needed=pair.needed(saved, gate.margin, settled=money.low > -gate.margin),
         guards=hold(pair, gate.guards),
-        slices=_changes(candidate, pair, gate.slice_margin),
+        slices=_changes(candidate, pair, gate.slice_margin, new.share, old.share),
+        whole_slices=_changes(candidate, pair, gate.slice_margin, new.right, old.right),
     )
 
 
@@ -196,13 +199,12 @@ def _flips(new: Answers, old: Answers, kinds: npt.NDArray[np.str_], saved: Float
     return tuple(found)
 
 
-def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
+def _changes(answers: Answers, pair: Pair, margin: float, now: Floats, before: Floats) -> tuple[Change, ...]:
     """All slices with rows enough, tested for having got worse by more than the margin.
 
-    What is compared is how much of the answers is right, since a record of many values is rarely right in all of them.
     Groups are not counted here: where rows move together this errs on the side of calling a slice worse.
     """
-    gained = pair.new.share - pair.old.share
+    gained = now - before
     found: list[dict[str, Any]] = []
     chances: list[float] = []
     for cut in cuts(answers, pair.terms):
@@ -210,7 +212,7 @@ def _changes(answers: Answers, pair: Pair, margin: float) -> tuple[Change, ...]:
         n = cut.count()[kept]
         better, worse = cut.total(np.maximum(gained, 0.0))[kept], cut.total(np.maximum(-gained, 0.0))[kept]
         chances += paired_shares_chance(better, worse, n, margin).tolist()
-        new, old = cut.total(pair.new.share)[kept] / n, cut.total(pair.old.share)[kept] / n
+        new, old = cut.total(now)[kept] / n, cut.total(before)[kept] / n
         for i, position in enumerate(kept):
             names = {"column": cut.column, "value": str(cut.names[position]), "n": int(n[i])}
             found.append(names | {"candidate": float(new[i]), "incumbent": float(old[i])})

@@ -43,7 +43,7 @@ def vllm_note(model: str, name: str, adapter: int = 0) -> str:
         words += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=."]
     else:
         words += ["--served-model-name", name]
-    return f"vLLM serves it, as any upstream: `{shlex.join(words)}`. Not tried here."
+    return f"vLLM serves it, as any upstream: `{shlex.join(words)}`."
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,27 @@
-"""Policy "release", version 2: may this candidate replace what answers today? Ship, hold, or need data.
+"""Policy "release", version 3: may this candidate replace what answers today? Ship, hold, or need data.
 
 Pure and total: the same case gives the same verdict, and no case, however odd, raises. It fails closed: what is
 missing, no number, or too little is held, with the reason. Changing what it decides needs a new version; an old
-decision is judged again by the version that took it. Version 2 holds the standing suites against what is live.
+decision is judged again by the version that took it. Version 2 holds the standing suites against what is live;
+version 3 compares slices of extractions by the F1 of their rows, since a record of many values is rarely right in all.
 
 A check passes, fails, or is unknown. Ship: all pass. Need data: nothing failed, and every unknown check would be
 settled by more rows. Hold: everything else.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sartor.core.licence import NO_COMMERCIAL, NO_TRAINING
 from sartor.core.records import Check, Metric
-from sartor.evaluation.compare import Comparison
+from sartor.evaluation.compare import Change, Comparison
 from sartor.evaluation.gates.case import Case
 from sartor.evaluation.suites import Held
 
 NAME = "release"
-VERSION = 2
+VERSION = 3
 PATIENCE = 10
 """Times the present rows: what needs more of them than that to be settled is held, not waited for."""
 STOPPERS = (NO_TRAINING, NO_COMMERCIAL)
@@ -58,8 +59,7 @@ class _Line:
 def judge(case: Case, version: int = VERSION) -> Verdict:
     """The verdict on a case, as this version of the policy reaches it."""
     try:
-        checks = CHECKS if version >= 2 else tuple(check for check in CHECKS if check is not _forgetting)
-        lines = [line for check in checks for line in check(case)]
+        lines = [line for check in _checks(version) for line in check(case)]
         return _verdict(lines)
     except Exception as error:  # noqa: BLE001 - a gate that breaks must hold, never let through
         says = f"The gate could not judge this case ({type(error).__name__}: {error}), so nothing is released."
@@ -164,12 +164,20 @@ def _guard(case: Case, name: str) -> _Line:
 
 
 def _slices(case: Case) -> Iterator[_Line]:
+    yield from _changed(case, () if case.incumbent is None else case.incumbent.slices)
+
+
+def _whole_slices(case: Case) -> Iterator[_Line]:
+    yield from _changed(case, () if case.incumbent is None else case.incumbent.whole_slices)
+
+
+def _changed(case: Case, slices: Sequence[Change]) -> Iterator[_Line]:
     if not case.has_incumbent:
         return
     if case.incumbent is None:
         yield _Line("slices", "unknown", "Slices could not be compared with what answers today.")
         return
-    worse = [s for s in case.incumbent.slices if s.worse]
+    worse = [s for s in slices if s.worse]
     if worse:
         named = "; ".join(
             f"{s.column} = {s.value} ({100 * s.incumbent:.1f} % right today, {100 * s.candidate:.1f} % with the "
@@ -179,7 +187,7 @@ def _slices(case: Case) -> Iterator[_Line]:
         many = f" and {len(worse) - 5} more" if len(worse) > 5 else ""
         yield _Line("slices", "fail", f"Significantly worse than today on {named}{many}.")
     else:
-        count = len(case.incumbent.slices)
+        count = len(slices)
         margin = 100 * case.gate.slice_margin
         yield _Line("slices", "pass", f"None of {count} slices is significantly worse by more than {margin:g} points.")
 
@@ -296,6 +304,12 @@ CHECKS: tuple[Callable[[Case], Iterator[_Line]], ...] = (
     _looks,
 )
 """All checks, the weightiest first."""
+
+
+def _checks(version: int) -> list[Callable[[Case], Iterator[_Line]]]:
+    """Those of a version."""
+    found = [_whole_slices if check is _slices and version < 3 else check for check in CHECKS]
+    return [check for check in found if check is not _forgetting or version >= 2]
 
 
 def _open(name: str, says: str, more: int | None, present: int) -> _Line:

@@ -54,7 +54,7 @@ def _lm(goods: Goods, out: Path, base: Mapping[str, Any], note: str) -> Packed:
     shutil.copyfile(goods.folder / "writing.json", out / "writing.json")
     model = {"engine": "lm", "base": dict(base), "adapter": ".", "writing": "writing.json", "dtype": SERVED}
     rank = int(json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    model_at = "base" if (out / "base").is_dir() else str(base["hub_id"])
+    model_at = "base" if (out / "base").is_dir() else str(base["hub_id"] or "base")
     return Packed(model, CAUSAL, (*WRITERS, "peft"), (note, vllm_note(model_at, goods.variant.task, rank)))
 
 

@@ -89,11 +89,12 @@ def _whole(job: Job, parts: Sequence[Patient], mix: Mix) -> dict[str, Any]:
     """Weights of its own, a tensor at a time."""
     base = _base(job, parts) if mix.method in NEEDS_BASE else None
     bodies = [part.body for part in parts]
+    weights = _weights(bodies[0].specs)
     if base is not None:
-        _same(_weights(base.specs), _weights(bodies[0].specs), "the base and the first part")
+        _same(_weights(base.specs), weights, "the base and the first part")
 
     def make(name: str) -> Values:
-        if name not in _weights(bodies[0].specs):
+        if name not in weights:
             return bodies[0].read(name)
         before = base.read(name) if base is not None else None
         values = [body.read(name) for body in bodies]
