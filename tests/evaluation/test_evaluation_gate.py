@@ -156,6 +156,12 @@ def test_a_hurt_slice_holds(evidence):
     assert "site = s1" in " ".join(verdict.reasons)
 
 
+def test_an_old_decision_looks_at_slices_as_it_did(good_case):
+    worse = tuple(change.model_copy(update={"worse": True}) for change in good_case.incumbent.whole_slices[:1])
+    case = replace(good_case, incumbent=good_case.incumbent.model_copy(update={"whole_slices": worse}))
+    assert [judge(case, version).verdict for version in (1, 2, 3)] == ["hold", "hold", "ship"]
+
+
 def test_small_money_is_not_rounded_away(good_case):
     saved = Metric(value=0.0000123, low=0.000001, high=0.00002)
     cheap = good_case.incumbent.model_copy(update={"saved": saved})
