@@ -17,9 +17,6 @@ import numpy.typing as npt
 from sartor.core.predict import Floats
 
 OUTSIDE = 0
-LONGEST = 16
-"""Words of a value that is looked at beside the likeliest sequence."""
-
 
 Step = str | None
 """A property by name; None: a place in a list."""
@@ -147,26 +144,6 @@ class Scheme:
         for step in reversed(back):
             path.append(int(step[path[-1]]))
         return [self._weighed(span, chances) for span in self._spans(path[::-1])]
-
-    def possible(self, chances: Floats, least: float) -> list[Span]:
-        """Every run of words that is a value of some field with at least this chance, the likeliest first."""
-        if not len(chances) or not self.slots:
-            return []
-        begins = np.append(chances, np.zeros((len(chances), 1)), axis=1)[:, self._owns]
-        begins[:, self._owns == self._insides[:, None]] = 0.0
-        opens, begun = begins.argmax(axis=2), begins.sum(axis=2)
-        insides = np.append(chances[:, self._insides], np.zeros((1, len(self.slots))), axis=0)
-        found = []
-        for start, slot in np.argwhere(begun >= least):
-            chance = float(begun[start, slot])
-            for end in range(start + 1, min(start + LONGEST, len(chances)) + 1):
-                on = float(insides[end, slot])
-                if chance * (1.0 - on) >= least:
-                    found.append(Span(int(slot), int(start), end, int(opens[start, slot]), chance * (1.0 - on)))
-                chance *= on
-                if chance < least:
-                    break
-        return sorted(found, key=lambda span: -span.chance)
 
     def _spans(self, tags: Sequence[int]) -> Iterator[Span]:
         slots = np.searchsorted(self.first, tags, side="right") - 1

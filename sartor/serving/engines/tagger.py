@@ -127,7 +127,7 @@ def _write(held: _Held, texts: Sequence[str]) -> list[Written]:
     for place, one in enumerate(seen):
         chances = np.mean([chances[place] for chances, _ in tagged], axis=0)
         told = held.book.tell(one, chances)
-        output = as_text(build((each.path, each.value) for each in told if each.chosen))
+        output = as_text(build((each.path, each.value) for each in told))
         usage = Usage(input_tokens=tagged[0][1][place])
         found.append(Written(output, tuple(_said(each) for each in told), usage))
     return found
