@@ -107,6 +107,12 @@ def _trained(data: Svamp, arm: str, seed: int, epochs: int, progress: Callable[[
     files.mkdir(parents=True, exist_ok=True)
     spent = home / "cpu_seconds.json"
     before, began = json.loads(spent.read_text()) if spent.exists() else 0.0, time.process_time()
+
+    def counted(what: str, done: int, total: int) -> None:
+        # After each step, so that a training that is killed loses no more than one from the count.
+        spent.write_text(json.dumps(before + time.process_time() - began))
+        progress(what, done, total)
+
     checkpoints = Folder(home / "states", every=120.0)
     job = Job(
         labels=(),
@@ -126,15 +132,13 @@ def _trained(data: Svamp, arm: str, seed: int, epochs: int, progress: Callable[[
         ),
         checkpoints=checkpoints,
         seed=seed,
-        progress=progress,
+        progress=counted,
     )
     recipe = Shelf("sartor.training.recipes").take("lora")
     try:
         draft = recipe(job, recipe.read({"epochs": epochs, "batch": BATCH}))
     except Stopped:
         raise SystemExit(75) from None
-    finally:
-        spent.write_text(json.dumps(before + time.process_time() - began))
     seconds = json.loads(spent.read_text())
     (home / "done.json").write_text(json.dumps({"cpu_seconds": seconds, "facts": draft.facts}))
     checkpoints.discard()
