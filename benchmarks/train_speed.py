@@ -51,6 +51,8 @@ def run() -> dict[str, Any]:
     """Train, in turns; compare."""
     import torch
 
+    from sartor.training.encoder import has_bfloat16
+
     given = _given()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     torch.set_num_threads(1)
@@ -83,7 +85,7 @@ def run() -> dict[str, Any]:
         lines.append((name, float(fast[0]), float(fast[1]), float32, float(fast[0]) / best, qualities))
     columns = ("training", "ours, ex/CPU s#", "peer bf16#", "peer fp32#", "times the better#", "quality ours / peer")
     show("Examples a CPU second", columns, lines)
-    parts = _parts(figures["gemm_gflops"]["bfloat16"])
+    parts = _parts(figures["gemm_gflops"]["bfloat16" if has_bfloat16() else "float32"])
     figures["parts"] = parts
     show(
         "What the parts bring (SmolLM2, LoRA)",

@@ -107,7 +107,7 @@ def tokenizer_of(base: Path) -> Any:
 
 
 def dtype() -> torch.dtype:
-    """What frozen weights and products are held in: bfloat16 where the CPU multiplies it."""
+    """What frozen weights and products are held in: bfloat16 where that is faster."""
     return torch.bfloat16 if has_bfloat16() else torch.float32
 
 
