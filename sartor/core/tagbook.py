@@ -76,7 +76,7 @@ class TagBook:
         """The values of a text, in its order: those of the likeliest tags, and of each place the likeliest.
 
         No other span is offered to whoever decides: under tags that are independent given the text a long value's
-        chance is a product that its own beginning always exceeds, and stating that cost up to two points of F1.
+        chance is a product that its own beginning may well exceed, and stating that cost up to two points of F1.
 
         Args:
             chances: (words, tags).
