@@ -1,8 +1,7 @@
 """How others train the same models: transformers and peft as their manuals have it. Random batches, padded."""
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ def epoch(model: Any, loss_of: Any, count: int, course: Course, head_rate: float
     """One epoch over rows in random order; CPU seconds of the steps after the first, and their
     number. A head may have a rate of its own."""
     import torch
-    from transformers import get_linear_schedule_with_warmup
 
     order = np.random.default_rng(course.seed).permutation(count)
     parts = [order[at : at + course.batch] for at in range(0, count, course.batch)]
@@ -43,8 +41,7 @@ def epoch(model: Any, loss_of: Any, count: int, course: Course, head_rate: float
         if p.requires_grad
     ]
     optimiser = torch.optim.AdamW(_joined(groups), weight_decay=0.01)
-    warm: Any = get_linear_schedule_with_warmup
-    schedule = warm(optimiser, math.ceil(RISE * len(parts)), len(parts))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _share(len(parts)))
     model.train()
     parts, began = parts[: course.steps], 0.0
     for step, rows in enumerate(parts):
@@ -56,6 +53,12 @@ def epoch(model: Any, loss_of: Any, count: int, course: Course, head_rate: float
         optimiser.step()
         schedule.step()
     return time.process_time() - began, len(parts) - 1
+
+
+def _share(steps: int) -> Callable[[int], float]:
+    """Rates rise and fall as in our loops. (Transformers' own schedule begins at 0: one step of few is lost.)"""
+    rise = max(int(RISE * steps), 1)
+    return lambda step: min((step + 1) / rise, (steps - step) / max(steps - rise, 1))
 
 
 def _joined(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
