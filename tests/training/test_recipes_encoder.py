@@ -14,7 +14,7 @@ from sartor.training.job import Draft, Job
 
 torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
 
-from sartor.training.encoder import _peft_warnings, adapted, load, repeatable  # noqa: E402
+from sartor.training.encoder import _peft_warnings, adapted, has_bfloat16, load, repeatable  # noqa: E402
 from sartor.training.loop import Plan, _ancestors, _batches, _Losses, supervised_contrast  # noqa: E402
 
 RECIPES = Shelf("sartor.training.recipes")
@@ -181,3 +181,17 @@ def test_tuning_the_real_minilm_learns(tmp_path, base_folder):
     draft = make("tune", job, epochs=2, batch=8)
     assert draft.facts["validation"][-1]["accuracy"] >= 0.95
     assert json.loads((job.folder / "encoder" / "config.json").read_text())["model_type"] == "bert"
+
+
+@pytest.mark.parametrize(
+    ("can", "taken"),
+    [
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),  # half the rate of float32
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_faster(monkeypatch, can, taken):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    assert has_bfloat16() is taken
